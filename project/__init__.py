@@ -1,0 +1,1 @@
+"""Signate as one process: settings, URLs, command line, and the servers of development."""

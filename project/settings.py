@@ -1,0 +1,228 @@
+"""Django settings: the only module that reads the environment.
+
+Every deployment knob is a variable listed in docs/settings.md. Importing this module needs no
+variable at all, so that checks, type checking and `makemigrations` run without servers; whatever
+does need one (a database, a secret key in production) fails where it is first used, by name.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def _flag(name: str, *, default: bool = False) -> bool:
+    value = _text(name).lower()
+    if value in {"", "1", "true", "yes", "on", "0", "false", "no", "off"}:
+        return value in {"1", "true", "yes", "on"} if value else default
+    message = f"{name} must be one of true, false, 1, 0, yes, no, on, off; got {value!r}."
+    raise ImproperlyConfigured(message)
+
+
+def _number(name: str, default: int) -> int:
+    value = _text(name)
+    if not value:
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        message = f"{name} must be a whole number; got {value!r}."
+        raise ImproperlyConfigured(message) from None
+
+
+def _names(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in _text(name, default).split(",") if part.strip()]
+
+
+def _database(url: str, *, pooled: bool) -> dict[str, Any]:
+    """Django's settings for one PostgreSQL URL (libpq syntax, `?host=/socket/dir` included)."""
+    if not url:
+        # Says "improperly configured" when it is used, and lets everything else run.
+        return {"ENGINE": "django.db.backends.dummy"}
+    given: dict[str, Any] = dict(conninfo_to_dict(url))
+    options: dict[str, Any] = {"server_side_binding": True}
+    if pooled:
+        options["pool"] = {
+            "min_size": 0,
+            "max_size": _number("SIGNATE_POOL_SIZE", 20),
+            "timeout": 3,
+        }
+    else:
+        # A migration waits for a lock this long, then gives up instead of queueing everybody.
+        options["options"] = "-c lock_timeout=10s"
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": given.pop("dbname", "signate"),
+        "USER": given.pop("user", ""),
+        "PASSWORD": given.pop("password", ""),
+        "HOST": given.pop("host", ""),
+        "PORT": given.pop("port", ""),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {**given, **options},
+    }
+
+
+# --- who we are -----------------------------------------------------------------------------
+DEBUG = _flag("SIGNATE_DEBUG")
+# Without a key of its own a process gets one that dies with it: nothing signed elsewhere is valid
+# here and nothing signed here is valid elsewhere, which is safe and quickly noticed.
+SECRET_KEY = _text("SIGNATE_SECRET_KEY") or secrets.token_urlsafe(50)
+PLATFORM_DOMAIN = _text("SIGNATE_PLATFORM_DOMAIN", "signage.app").lower()
+# Hosts are judged by tenancy.resolution, which knows tenants' own domains; Django's list, which
+# knows none, is therefore open, and tenancy.middleware refuses what is not a host before any view.
+ALLOWED_HOSTS = ["*"]
+SITE_SCHEME = _text("SIGNATE_SITE_SCHEME", "http" if DEBUG else "https")
+# The port people see in the address bar; part of the URLs that answers name.
+SITE_PORT = _text("SIGNATE_SITE_PORT")
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "project",
+    "rls",
+    "tenancy",
+    "assets",
+    "graph",
+    "strawberry_django",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "tenancy.middleware.RequestLogMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "tenancy.middleware.HostMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "tenancy.middleware.ActorMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    },
+]
+
+# --- PostgreSQL -----------------------------------------------------------------------------
+# `default` connects as signage_app, which owns nothing and obeys the wall. `owner` is there only
+# where migrations and roles are made; a web process needs no such credential and should have none.
+DATABASES = {
+    "default": _database(_text("DATABASE_URL"), pooled=True),
+}
+if _text("DATABASE_OWNER_URL"):
+    DATABASES["owner"] = _database(_text("DATABASE_OWNER_URL"), pooled=False)
+DATABASE_SUPERUSER_URL = _text("DATABASE_SUPERUSER_URL")
+DATABASE_ROUTERS = ["rls.router.OwnerMigrates"]
+# Citus refuses sub-SELECTs in policies; everywhere else they let PostgreSQL evaluate the context
+# once per statement instead of once per row.
+RLS_CITUS = _flag("SIGNATE_CITUS")
+
+# --- Redis: a helper, never a source of truth -------------------------------------------------
+REDIS_URL = _text("REDIS_URL")
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "signate",
+        "OPTIONS": {
+            "IGNORE_EXCEPTIONS": True,
+            "SOCKET_CONNECT_TIMEOUT": 0.25,
+            "SOCKET_TIMEOUT": 0.5,
+        },
+    }
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+# tenancy.limits says in one line that Redis is away; a traceback for each call says no more.
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = False
+
+# --- people -----------------------------------------------------------------------------------
+AUTH_USER_MODEL = "tenancy.User"
+AUTHENTICATION_BACKENDS = ["tenancy.credentials.PasswordBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/graphql"
+# Cookies belong to one host: a session of one tenant's host is never sent to another's.
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = SITE_SCHEME == "https"
+CSRF_COOKIE_SECURE = SITE_SCHEME == "https"
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "tenancy.views.stale_form"
+X_FRAME_OPTIONS = "DENY"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = _number("SIGNATE_HSTS_SECONDS", 0)
+if _flag("SIGNATE_BEHIND_PROXY"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# A verified Basic credential is remembered this long (seconds), bound to its version.
+BASIC_REMEMBERED_SECONDS = 300
+# Wrong passwords in LOGIN_WINDOW_SECONDS before an account or an address has to wait.
+LOGIN_WINDOW_SECONDS = 300
+LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
+LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
+
+# --- files, language, logs --------------------------------------------------------------------
+STATIC_URL = "/static/"
+# Where `collectstatic` puts them; without it they are served from where they lie.
+STATIC_ROOT = _text("SIGNATE_STATIC_ROOT") or None
+# What set-up copies out of npm packages (GraphiQL) lies here; absent where npm was not there.
+VENDOR_DIR = Path(_text("SIGNATE_VENDOR_DIR", str(BASE_DIR / ".local" / "vendor")))
+STATICFILES_DIRS = [VENDOR_DIR] if VENDOR_DIR.is_dir() else []
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+# Copies of pinned npm packages: their paths carry the version.
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/static/npm/"
+MEDIA_ROOT = Path(_text("SIGNATE_MEDIA_ROOT", str(BASE_DIR / ".local" / "media")))
+FILE_UPLOAD_PERMISSIONS = 0o640
+DATA_UPLOAD_MAX_MEMORY_SIZE = _number("SIGNATE_MAX_BODY_BYTES", 1_048_576)
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"()": "tenancy.logs.LineFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": _text("SIGNATE_LOG_LEVEL", "INFO")},
+    "loggers": {
+        # Refusals are ours to log, once, with the request id; Django's own line says less.
+        "django.request": {"level": "ERROR"},
+        "django.security": {"level": "ERROR"},
+        "strawberry": {"level": "CRITICAL"},
+    },
+}

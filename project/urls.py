@@ -1,0 +1,43 @@
+"""Every address of the service, and what answers when something fails."""
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import path
+
+from graph.view import graphql
+from tenancy import views as tenancy_views
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """Send people who open the bare address to GraphiQL."""
+    del request
+    return HttpResponseRedirect("/graphql")
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that this process lives; touches nothing else."""
+    del request
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer an internal failure with the request's id and nothing else."""
+    return JsonResponse(
+        {
+            "error": "Internal error",
+            "message": "Something failed on our side. Quote the request id when you report it.",
+            "code": "INTERNAL",
+            "request_id": getattr(request, "id", "-"),
+        },
+        status=500,
+    )
+
+
+handler500 = server_error
+
+urlpatterns = [
+    path("", home),
+    path("graphql", graphql, name="graphql"),
+    path("login/", tenancy_views.sign_in, name="login"),
+    path("logout/", tenancy_views.sign_out, name="logout"),
+    path("healthz", healthz),
+]

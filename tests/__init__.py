@@ -1,0 +1,1 @@
+"""Signate's tests: they mirror the packages, run as the application role, in random order."""
