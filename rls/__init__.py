@@ -1,0 +1,28 @@
+"""The wall: row-level security that cannot be forgotten.
+
+Owns the roles, the transaction-local context, the policies and the checks that they hold. Knows a
+column name, two setting names and SQL; knows nothing of tenants, people or assets. This list is
+the whole public interface: migrations use the operations, doors use `acting_as`, everything else
+reads `current_actor`.
+"""
+
+from rls.context import Acting, ContextError, acting_as, current_actor
+from rls.operations import (
+    DefinerFunction,
+    GlobalTable,
+    LookupColumns,
+    TenantForeignKey,
+    TenantWall,
+)
+
+__all__ = [
+    "Acting",
+    "ContextError",
+    "DefinerFunction",
+    "GlobalTable",
+    "LookupColumns",
+    "TenantForeignKey",
+    "TenantWall",
+    "acting_as",
+    "current_actor",
+]

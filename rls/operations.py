@@ -1,0 +1,333 @@
+"""Migration operations: a table and its wall arrive in one migration.
+
+Used by migrations only. Each operation writes SQL from rls.policies, can be reversed, and is what
+rls.declared reads to know what the catalogue should look like.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db.migrations.operations.base import Operation
+from django.db.models import ForeignKey
+
+from rls import policies
+from rls.names import APP, LOOKUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.migrations.state import ProjectState
+    from django.db.models import Model
+
+
+def _run(schema_editor: BaseDatabaseSchemaEditor, statements: Sequence[str]) -> None:
+    for statement in statements:
+        schema_editor.execute(statement)
+
+
+def _model(state: ProjectState, app_label: str, name: str) -> type[Model]:
+    model: type[Model] = state.apps.get_model(app_label, name)
+    return model
+
+
+@contextmanager
+def unforced(schema_editor: BaseDatabaseSchemaEditor, *tables: str) -> Iterator[None]:
+    """Let a migration see every row of `tables` where its role could not be given BYPASSRLS.
+
+    With BYPASSRLS this does nothing. Without it (some hosted PostgreSQL), FORCE is lifted inside
+    the migration's own transaction, which shows the owner its rows and nobody else anything: the
+    table is locked exclusively until the transaction ends.
+    """
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user")
+        (bypasses,) = cursor.fetchone()
+        forced: list[str] = []
+        if not bypasses:
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relforcerowsecurity AND relname = ANY(%s)",
+                [list(tables)],
+            )
+            forced = [name for (name,) in cursor.fetchall()]
+    for table in forced:
+        schema_editor.execute(f"ALTER TABLE {policies.quote(table)} NO FORCE ROW LEVEL SECURITY")
+    yield
+    for table in forced:
+        schema_editor.execute(f"ALTER TABLE {policies.quote(table)} FORCE ROW LEVEL SECURITY")
+
+
+def has_constraint(key: ForeignKey[Any, Any]) -> bool:
+    """Return whether Django makes a plain constraint for `key` (the stubs do not know)."""
+    return bool(getattr(key, "db_constraint", True))
+
+
+class SqlOperation(Operation):
+    """An operation that changes the database and not the models."""
+
+    reduces_to_sql = True
+    reversible = True
+    elidable = False
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Change nothing: walls are not part of the models' state."""
+
+
+class TenantWall(SqlOperation):
+    """Wall a tenant-owned model: policies, FORCE and the grants of the application role.
+
+    `privileges` is all the application role may do; an append-only table says
+    `("SELECT", "INSERT")`.
+    """
+
+    def __init__(
+        self, model_name: str, privileges: tuple[str, ...] = policies.ALL_PRIVILEGES
+    ) -> None:
+        """Wall the model of that name in the migration's own application."""
+        self.model_name = model_name
+        self.privileges = privileges
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Raise the wall."""
+        del from_state
+        table = _model(to_state, app_label, self.model_name)._meta.db_table
+        _run(
+            schema_editor,
+            policies.wall_sql(table, privileges=self.privileges, citus=settings.RLS_CITUS),
+        )
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Take the wall and every grant away: what is left is closed to the application."""
+        del to_state
+        table = _model(from_state, app_label, self.model_name)._meta.db_table
+        _run(schema_editor, policies.unwall_sql(table))
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Wall the tenant-owned model {self.model_name}"
+
+
+class GlobalTable(SqlOperation):
+    """Declare a table that belongs to no tenant, with exactly what the application may do.
+
+    `table` is a table name (tables of other applications can be declared too). With `policies`
+    row-level security is enabled and forced; without, the grants alone decide. `select` narrows
+    reading to those columns.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        privileges: tuple[str, ...] = (),
+        select: tuple[str, ...] = (),
+        policies: tuple[policies.Policy, ...] = (),
+    ) -> None:
+        """Declare `table`."""
+        self.table = table
+        self.privileges = privileges
+        self.select = select
+        self.policies = policies
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Grant, and raise the policies."""
+        del app_label, from_state, to_state
+        statements = policies.grant_sql(self.table, self.privileges, columns=self.select)
+        if self.policies:
+            statements += policies.force_sql(self.table)
+            statements += [policy.sql(self.table) for policy in self.policies]
+        _run(schema_editor, statements)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Take back policies and grants."""
+        del app_label, from_state, to_state
+        names = tuple(policy.name for policy in self.policies)
+        _run(schema_editor, policies.unwall_sql(self.table, names))
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Declare the global table {self.table}"
+
+
+class TenantForeignKey(SqlOperation):
+    """Add the composite foreign key behind a Django field made with `db_constraint=False`.
+
+    A plain foreign key lets one tenant reference, block or cascade into another's row, and tells
+    whether an id exists; `(tenant_id, x_id) → (tenant_id, id)` does not.
+    """
+
+    def __init__(self, model_name: str, field_name: str, on_delete: str = "NO ACTION") -> None:
+        """Constrain `field_name`; `on_delete` is SQL, as in `SET NULL (asset_id)`."""
+        self.model_name = model_name
+        self.field_name = field_name
+        self.on_delete = on_delete
+
+    def _names(self, state: ProjectState, app_label: str) -> tuple[str, str, str, str]:
+        model = _model(state, app_label, self.model_name)
+        key = model._meta.get_field(self.field_name)
+        if not isinstance(key, ForeignKey) or has_constraint(key):
+            message = f"{self.model_name}.{self.field_name} needs db_constraint=False."
+            raise TypeError(message)
+        table, column = model._meta.db_table, str(key.column)
+        target: type[Model] = key.related_model
+        return table, f"{table}_{column}_same_tenant", column, target._meta.db_table
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Add the constraint, validated over every tenant's rows."""
+        del from_state
+        table, name, column, target = self._names(to_state, app_label)
+        with unforced(schema_editor, table, target):
+            schema_editor.execute(
+                policies.foreign_key_sql(table, name, column, target, on_delete=self.on_delete)
+            )
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Drop the constraint."""
+        del to_state
+        table, name, _column, _target = self._names(from_state, app_label)
+        schema_editor.execute(
+            f"ALTER TABLE {policies.quote(table)} DROP CONSTRAINT {policies.quote(name)}"
+        )
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Keep {self.model_name}.{self.field_name} inside its tenant"
+
+
+class DefinerFunction(SqlOperation):
+    """Create a SECURITY DEFINER look-up: an exact key in, ids and states out.
+
+    It runs as the look-up role, which may read only the columns that `LookupColumns` granted, with
+    a pinned search_path; only the application role may call it.
+    """
+
+    def __init__(self, name: str, arguments: str, returns: str, body: str) -> None:
+        """`arguments` and `returns` are SQL; `body` is one SQL query."""
+        self.name = name
+        self.arguments = arguments
+        self.returns = returns
+        self.body = body
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Create the function and hand it to the look-up role."""
+        del app_label, from_state, to_state
+        signature = f"{self.name}({self.arguments})"
+        _run(
+            schema_editor,
+            [
+                (
+                    f"CREATE FUNCTION {signature} RETURNS {self.returns} LANGUAGE sql STABLE "
+                    "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
+                    f"AS $body$ {self.body} $body$"
+                ),
+                f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC",
+                f"GRANT EXECUTE ON FUNCTION {signature} TO {APP}",
+                # Changing a function's owner asks that the new owner could have created it.
+                f"GRANT CREATE ON SCHEMA public TO {LOOKUP}",
+                f"ALTER FUNCTION {signature} OWNER TO {LOOKUP}",
+                f"REVOKE CREATE ON SCHEMA public FROM {LOOKUP}",
+            ],
+        )
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Drop the function."""
+        del app_label, from_state, to_state
+        schema_editor.execute(f"DROP FUNCTION {self.name}({self.arguments})")
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Create the look-up {self.name}"
+
+
+class LookupColumns(SqlOperation):
+    """Let definer functions read these columns of every row of a table, across tenants."""
+
+    def __init__(self, table: str, columns: tuple[str, ...]) -> None:
+        """Grant `columns` of `table` to the look-up role."""
+        self.table = table
+        self.columns = columns
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Grant the columns and let the look-up role past the wall, to read."""
+        del app_label, from_state, to_state
+        _run(schema_editor, policies.lookup_sql(self.table, self.columns))
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Take it back."""
+        del app_label, from_state, to_state
+        _run(
+            schema_editor,
+            [
+                (
+                    f"DROP POLICY {policies.quote(self.table + '_lookup')} "
+                    f"ON {policies.quote(self.table)}"
+                ),
+                f"REVOKE ALL ON {policies.quote(self.table)} FROM {LOOKUP}",
+            ],
+        )
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Let look-ups read {', '.join(self.columns)} of {self.table}"

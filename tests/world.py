@@ -1,0 +1,114 @@
+"""The people and tenants that every test finds: acme and globex, and initech, which is suspended.
+
+Made by the real domain functions, as the application role. Every row's name carries the marker of
+its tenant, which no other tenant's answer may ever contain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from assets.models import Asset, AssetMigration, ImportRun, MigrationStatus
+from rls import acting_as
+from tenancy.actors import Actor, member, operator, person
+from tenancy.credentials import identify
+from tenancy.members import add_member
+from tenancy.models import Tenant
+from tenancy.people import create_user
+from tenancy.permissions import Role
+from tenancy.tenants import create_tenant, update_settings
+
+PASSWORD = "correct horse battery staple"
+MARKERS = {"acme": "ACME-MARK", "globex": "GLOBEX-MARK", "initech": "INITECH-MARK"}
+
+
+@dataclass(slots=True)
+class Inhabited:
+    """A tenant with one person per role; attributes are their actors."""
+
+    tenant: Tenant
+    marker: str
+    actors: dict[str, Actor] = field(default_factory=dict)
+    assets: list[Asset] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Actor:
+        """Return the actor with that role: `acme.owner`, `acme.viewer`, …"""
+        try:
+            return self.actors[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def actor_in(tenant: Tenant, actor: Actor) -> Actor:
+    """Return the person of `actor` as a member of `tenant`."""
+    assert actor.user_id is not None
+    identity = identify(actor.user_id)
+    assert identity is not None
+    return member(actor.user_id, next(m for m in identity.memberships if m.tenant_id == tenant.id))
+
+
+def inhabit(slug: str) -> Inhabited:
+    """Make the tenant `slug`, its five people `<slug>-<role>`, and three assets."""
+    marker = MARKERS[slug]
+    owner = person(create_user(f"{slug}-owner", PASSWORD, email=f"owner@{slug}.example").pk)
+    tenant = create_tenant(actor=owner, name=f"{slug.title()} {marker}", slug=slug)
+    inhabited = Inhabited(tenant, marker, {"owner": actor_in(tenant, owner)})
+    for role in (Role.ADMIN, Role.MANAGER, Role.OPERATOR, Role.VIEWER):
+        someone = person(create_user(f"{slug}-{role}", PASSWORD, email=f"{role}@{slug}.example").pk)
+        with acting_as(operator(tenant.id)) as actor:
+            add_member(actor=actor, user_id=someone.user_id, role=role)  # type: ignore[arg-type]
+        inhabited.actors[role.value] = actor_in(tenant, someone)
+    with acting_as(inhabited.owner):
+        update_settings(
+            actor=inhabited.owner, changes={"logo_url": f"https://{slug}.example/{marker}.png"}
+        )
+        inhabited.assets = Asset.objects.bulk_create(
+            Asset(
+                tenant=tenant,
+                # The same ids live in every tenant, but for the last, which is this one's alone.
+                asset_id=f"{number:032x}" if number < 2 else f"only-{slug}",
+                name=f"{marker} asset {number}",
+                uri=f"https://{slug}.example/{number}",
+                mimetype="webpage",
+                duration=10,
+                is_enabled=True,
+                play_order=number,
+                tags=[marker],
+                created_by_id=inhabited.owner.user_id,
+            )
+            for number in range(3)
+        )
+        run = ImportRun.objects.create(tenant=tenant, source=f"{marker}.db", era="2018-10")
+        AssetMigration.objects.create(
+            tenant=tenant,
+            run=run,
+            asset=inhabited.assets[0],
+            original_asset_id=inhabited.assets[0].asset_id,
+            new_asset_id=inhabited.assets[0].asset_id,
+            migration_status=MigrationStatus.MIGRATED,
+        )
+    return inhabited
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that is there before a test starts."""
+
+    acme: Inhabited
+    globex: Inhabited
+    initech: Inhabited
+    both: Actor
+    outsider: Actor
+
+
+def create_world() -> World:
+    """Make the world in the database behind the `default` alias."""
+    acme, globex, initech = (inhabit(slug) for slug in MARKERS)
+    both = person(create_user("both", PASSWORD).pk)
+    outsider = person(create_user("outsider", PASSWORD).pk)
+    for place, role in ((acme, Role.VIEWER), (globex, Role.MANAGER)):
+        with acting_as(operator(place.tenant.id)) as actor:
+            add_member(actor=actor, user_id=both.user_id, role=role)  # type: ignore[arg-type]
+    with acting_as(operator(initech.tenant.id)):
+        Tenant.objects.filter(pk=initech.tenant.id).update(is_active=False)
+    return World(acme, globex, initech, both, outsider)
