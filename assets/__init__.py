@@ -1,0 +1,1 @@
+"""The asset library: what plays, when, and where it came from."""

@@ -1,0 +1,315 @@
+"""Assets: making, changing, removing and ordering them (MISSION A1, A2).
+
+Every write is one function: atomic, `*, actor`, permission first, then every invalid value at
+once. Both faces call these and nothing below them. Nothing a client sends is opened here: a uri
+is text that a player will fetch (uploads have a door of their own).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from assets.anthias_values import (
+    MAX_HEADER_NAME,
+    MAX_HEADER_VALUE_BYTES,
+    MAX_HEADERS,
+    MAX_REFRESH_INTERVAL_S,
+)
+from assets.models import Asset, new_asset_id
+from assets.storage import delete_media
+from tenancy.errors import Invalid, InvalidInput, NotFound
+from tenancy.models import TenantSettings
+from tenancy.tenants import clean_all, clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from tenancy.actors import Actor
+
+MAX_DURATION_S = 31_536_000
+MAX_TAGS = 100
+MAX_TAG = 100
+MAX_DESCRIPTION = 10_000
+
+_SCHEMES = frozenset({"http", "https", "rtsp"})
+_SPACE_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
+# RFC 9110 section 5.6.2: what the name of a header is made of.
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_HEADER_BREAK = re.compile(r"[\r\n\x00]")
+_INT32 = range(-(2**31), 2**31)
+
+
+def clean_asset_name(value: str) -> str:
+    """Return a name without outer space; raises InvalidInput when nothing is left."""
+    name = clean_text(value).strip()
+    if not name:
+        raise InvalidInput("A name cannot be empty.")
+    return name
+
+
+def clean_uri(value: str) -> str:
+    """Return an http, https or rtsp address with a host; raises InvalidInput.
+
+    A path is refused: it would name a file of this server, or of every player.
+    """
+    uri = clean_text(value).strip()
+    try:
+        parts = urlsplit(uri)
+        usable = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        usable = usable and not _SPACE_OR_CONTROL.search(parts.netloc)
+    except ValueError:
+        usable = False
+    if not usable or re.search(r"[\x00-\x1f\x7f]", uri):
+        raise InvalidInput("Give an http://, https:// or rtsp:// address with a host.")
+    return uri
+
+
+def clean_mimetype(value: str) -> str:
+    """Return what kind of thing it is (`image`, `video`, `webpage`, …); raises InvalidInput."""
+    mimetype = clean_text(value).strip()
+    if not mimetype:
+        raise InvalidInput("A mimetype is image, video, webpage or streaming; it cannot be empty.")
+    return mimetype
+
+
+def clean_asset_duration(value: int) -> int:
+    """Return seconds from 0 to a year; raises InvalidInput."""
+    if not 0 <= value <= MAX_DURATION_S:
+        raise InvalidInput(f"A duration is between 0 and {MAX_DURATION_S} seconds.")
+    return value
+
+
+def clean_date(value: datetime) -> datetime:
+    """Return the instant in UTC; raises InvalidInput without an offset or beyond year 9999."""
+    try:
+        if value.tzinfo is None:
+            raise InvalidInput("A date needs an offset from UTC, such as Z or +02:00.")
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput("A date lies between the years 1 and 9999, in UTC.") from None
+
+
+def clean_time(value: time) -> time:
+    """Return a local time of day; raises InvalidInput when it has an offset."""
+    if value.tzinfo is not None:
+        raise InvalidInput("A play time is local and has no offset, such as 08:30:00.")
+    return value
+
+
+def clean_play_days(value: Sequence[int]) -> list[int]:
+    """Return ISO weekdays sorted and without repetition; raises InvalidInput."""
+    if not value:
+        raise InvalidInput(
+            "There must be at least one day. To stop an asset from playing, disable it."
+        )
+    if not all(day in range(1, 8) for day in value):
+        raise InvalidInput("Days are numbers from 1 (Monday) to 7 (Sunday).")
+    return sorted({int(day) for day in value})
+
+
+def clean_play_order(value: int) -> int:
+    """Return a place in the playlist, any 32-bit number; raises InvalidInput."""
+    if value not in _INT32:
+        raise InvalidInput("A play order has 32 bits: -2147483648 to 2147483647.")
+    return value
+
+
+def clean_refresh_interval(value: int) -> int:
+    """Return seconds from 0 (never) to a day; raises InvalidInput."""
+    if not 0 <= value <= MAX_REFRESH_INTERVAL_S:
+        raise InvalidInput(f"A refresh interval is between 0 and {MAX_REFRESH_INTERVAL_S} seconds.")
+    return value
+
+
+def clean_headers(value: Any) -> dict[str, str]:
+    """Return HTTP headers, names without outer space; raises InvalidInput (SPEC section 4)."""
+    if not isinstance(value, dict):
+        raise InvalidInput('Give an object of header names and values: {"X-Screen": "lobby"}.')
+    if len(value) > MAX_HEADERS:
+        raise InvalidInput(f"There can be {MAX_HEADERS} headers at most.")
+    headers = {}
+    for given, content in value.items():
+        name = str(given).strip()
+        if not _HEADER_NAME.match(name) or len(name) > MAX_HEADER_NAME:
+            raise InvalidInput(f"{given!r} is not the name of an HTTP header.")
+        if not isinstance(content, str) or _HEADER_BREAK.search(content):
+            raise InvalidInput(f"The value of {name} must be text on one line.")
+        if len(clean_text(content).encode()) > MAX_HEADER_VALUE_BYTES:
+            raise InvalidInput(f"The value of {name} has more than {MAX_HEADER_VALUE_BYTES} bytes.")
+        headers[name] = content
+    return headers
+
+
+def clean_tags(value: Sequence[str]) -> list[str]:
+    """Return tags without outer space and repetition, in the order given; raises InvalidInput."""
+    tags = list(dict.fromkeys(clean_text(tag).strip() for tag in value))
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput(f"There can be {MAX_TAGS} tags at most.")
+    if not all(0 < len(tag) <= MAX_TAG for tag in tags):
+        raise InvalidInput(f"A tag has 1 to {MAX_TAG} characters.")
+    return tags
+
+
+def clean_description(value: str) -> str:
+    """Return free text of 10,000 characters at most; raises InvalidInput."""
+    text = clean_text(value)
+    if len(text) > MAX_DESCRIPTION:
+        raise InvalidInput(f"A description can have {MAX_DESCRIPTION} characters at most.")
+    return text
+
+
+ASSET_CLEANERS: Mapping[str, Callable[[Any], Any]] = {
+    "name": clean_asset_name,
+    "uri": clean_uri,
+    "mimetype": clean_mimetype,
+    "start_date": clean_date,
+    "end_date": clean_date,
+    "duration": clean_asset_duration,
+    "is_enabled": bool,
+    "nocache": bool,
+    "play_order": clean_play_order,
+    "skip_asset_check": bool,
+    "skip_ssl_verify": bool,
+    "play_days": clean_play_days,
+    "play_time_from": clean_time,
+    "play_time_to": clean_time,
+    "refresh_interval_s": clean_refresh_interval,
+    "custom_headers": clean_headers,
+    "tags": clean_tags,
+    "description": clean_description,
+}
+# Null takes these away; null in any other is refused.
+NULLABLE = frozenset({"start_date", "end_date", "play_time_from", "play_time_to"})
+# What Anthias keeps inside `metadata`, by its name there.
+METADATA_KEYS = {"refresh_interval_s": "refresh_interval_s", "custom_headers": "headers"}
+
+
+def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] = ()) -> list[str]:
+    """Set cleaned values on `asset` and return the fields to save; raises Invalid with all faults.
+
+    The play window is judged with the half that is stored, so that one half can be changed alone.
+    """
+    errors = [
+        InvalidInput("This is required.", field=(name,)) for name in required if name not in values
+    ]
+    given = {n: v for n, v in values.items() if v is not None or n not in NULLABLE}
+    cleaned: dict[str, Any] = {n: None for n in values if n not in given}
+    try:
+        cleaned |= clean_all(given, ASSET_CLEANERS)
+    except Invalid as error:
+        errors += error.errors
+    refused = {error.field[0] for error in errors}
+    window = {
+        name: values.get(name, getattr(asset, name)) for name in ("play_time_from", "play_time_to")
+    }
+    missing = [name for name, value in window.items() if value is None]
+    if len(missing) == 1 and not refused & window.keys():
+        message = "A play window has both of its times, or neither."
+        errors.append(InvalidInput(message, field=(missing[0],)))
+    if errors:
+        raise Invalid(errors)
+    fields = []
+    for name, value in cleaned.items():
+        if name in METADATA_KEYS:
+            asset.metadata = {**asset.metadata, METADATA_KEYS[name]: value}
+            name = "metadata"  # noqa: PLW2901 -- where it is kept
+        else:
+            setattr(asset, name, value)
+        fields.append(name)
+    return sorted(set(fields))
+
+
+@transaction.atomic
+def create_asset(*, actor: Actor, values: Mapping[str, Any]) -> Asset:
+    """Return a new asset of the actor's tenant; `name` and `uri` are required.
+
+    Without a duration it gets the tenant's default one. Raises PermissionDenied without
+    assets.create, Invalid with every bad value.
+    """
+    tenant_id = actor.require("assets.create")
+    asset = Asset(
+        tenant_id=tenant_id,
+        asset_id=new_asset_id(),
+        mimetype="webpage",
+        created_by_id=actor.user_id,
+        updated_by_id=actor.user_id,
+    )
+    asset.updated_at = asset.created_at
+    _apply(asset, values, required=("name", "uri"))
+    if "duration" not in values:
+        asset.duration = TenantSettings.objects.values_list(
+            "default_asset_duration", flat=True
+        ).get(tenant_id=tenant_id)
+    asset.save(force_insert=True)
+    return asset
+
+
+@transaction.atomic
+def update_asset(*, actor: Actor, asset: UUID, changes: Mapping[str, Any]) -> Asset:
+    """Return the asset with that key after `changes`; what is not among them stays.
+
+    Raises PermissionDenied without assets.edit, NotFound for a key the tenant has none of, Invalid
+    with every bad value.
+    """
+    actor.require("assets.edit")
+    row = Asset.objects.select_for_update().filter(pk=asset).first()
+    if row is None:
+        raise NotFound("There is no asset with this id.", field=("id",))
+    fields = _apply(row, changes)
+    if fields:
+        row.updated_by_id, row.updated_at = actor.user_id, timezone.now()
+        row.save(update_fields=[*fields, "updated_by", "updated_at"])
+    return row
+
+
+@transaction.atomic
+def delete_assets(*, actor: Actor, ids: Sequence[UUID]) -> list[UUID]:
+    """Remove assets, their files after the commit; return their keys, each once.
+
+    Raises PermissionDenied without assets.delete; NotFound, with nothing removed, as soon as one
+    key is unknown.
+    """
+    actor.require("assets.delete")
+    keys = list(dict.fromkeys(ids))
+    locked = _lock(keys)
+    media = [path for path in locked.values() if path]
+    Asset.objects.filter(pk__in=keys).delete()
+    transaction.on_commit(lambda: delete_media(media))
+    return keys
+
+
+@transaction.atomic
+def reorder_assets(*, actor: Actor, ids: Sequence[UUID]) -> None:
+    """Give each listed asset its index as play order, starting at 0; the others keep theirs.
+
+    Raises PermissionDenied without assets.edit, InvalidInput for a key that comes twice; NotFound,
+    with nothing changed, as soon as one key is unknown.
+    """
+    actor.require("assets.edit")
+    if len(set(ids)) < len(ids):
+        raise InvalidInput("An asset can be listed once only.", field=("ids",))
+    _lock(ids)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE assets SET play_order = listed.place - 1, updated_at = %s, updated_by_id = %s "
+            "FROM unnest(%s::uuid[]) WITH ORDINALITY AS listed (id, place) "
+            "WHERE assets.id = listed.id",
+            [timezone.now(), actor.user_id, list(ids)],
+        )
+
+
+def _lock(ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Lock the rows of `ids`, always in the same order, and return the path of each one's file."""
+    rows = Asset.objects.select_for_update().filter(pk__in=ids).order_by("pk")
+    found = dict(rows.values_list("pk", "media_path"))
+    for place, key in enumerate(ids):
+        if key not in found:
+            raise NotFound("There is no asset with this id.", field=("ids", str(place)))
+    return found

@@ -1,0 +1,205 @@
+"""The asset as Anthias knows it and as a tenant owns it (MISSION A1, A2), and import records.
+
+Shapes, defaults and indexes only. What plays is decided by schedule.py, reads are named in
+querysets.py, writes are functions in library.py and importing.py.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Coalesce, Left, Lower
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from assets.querysets import AssetQuerySet, DateOrNever
+from assets.schedule import EVERY_DAY
+from tenancy.models import TenantOwned, User
+
+
+def every_day() -> list[int]:
+    """Return Monday (1) to Sunday (7): an asset plays on every day unless told otherwise."""
+    return sorted(EVERY_DAY)
+
+
+class ProcessingStatus(models.TextChoices):
+    """How far the understanding of an asset's media has come."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class Asset(TenantOwned):
+    """Something that plays: the Anthias fields unchanged in name and meaning, and the tenant's own.
+
+    The key is a UUIDv7, so its order is the order of insertion, which Anthias lists by.
+    """
+
+    # Anthias (MISSION A1)
+    asset_id = models.TextField()
+    name = models.TextField(null=True, blank=True)
+    uri = models.TextField(null=True, blank=True)
+    md5 = models.TextField(null=True, blank=True)
+    start_date = models.DateTimeField(null=True, blank=True)
+    end_date = models.DateTimeField(null=True, blank=True)
+    duration = models.BigIntegerField(null=True, blank=True)
+    mimetype = models.TextField(null=True, blank=True)
+    is_enabled = models.BooleanField(default=False)
+    is_processing = models.BooleanField(default=False)
+    nocache = models.BooleanField(default=False)
+    play_order = models.IntegerField(default=0)
+    skip_asset_check = models.BooleanField(default=False)
+    skip_ssl_verify = models.BooleanField(default=False)
+    play_days = ArrayField(models.SmallIntegerField(), default=every_day)
+    play_time_from = models.TimeField(null=True, blank=True)
+    play_time_to = models.TimeField(null=True, blank=True)
+    is_reachable = models.BooleanField(default=True)
+    last_reachability_check = models.DateTimeField(null=True, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    # What Anthias had stored, when `metadata` is a cleaned form of it; only the v1 face shows it.
+    legacy_metadata = models.JSONField(null=True, blank=True)
+    # The tenant's own (MISSION A2)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    updated_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    tags = ArrayField(models.TextField(), default=list, blank=True)
+    description = models.TextField(default="", blank=True)
+    file_size = models.BigIntegerField(null=True, blank=True)
+    thumbnail_url = models.TextField(default="", blank=True)
+    processing_status = models.TextField(
+        choices=ProcessingStatus.choices, default=ProcessingStatus.COMPLETED
+    )
+    view_count = models.BigIntegerField(default=0)
+    last_viewed = models.DateTimeField(null=True, blank=True)
+    # Storage key of the file, `t/<tenant>/<asset>/…`; empty when there is none.
+    media_path = models.TextField(default="", blank=True)
+    # The name as lists are sorted by it: never null, in lower case, and cut, because names have no
+    # limit and entries of an index do. A column and not an expression: PostgreSQL uses no index
+    # for a comparison with a function's result under row-level security.
+    sort_name = models.GeneratedField(
+        expression=Lower(Left(Coalesce("name", models.Value("")), 200)),
+        output_field=models.TextField(db_collation="C"),
+        db_persist=True,
+    )
+
+    objects = AssetQuerySet.as_manager()
+
+    class Meta(TenantOwned.Meta):
+        db_table = "assets"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "asset_id"], name="assets_tenant_asset_id"),
+            models.CheckConstraint(
+                condition=models.Q(processing_status__in=ProcessingStatus.values),
+                name="assets_processing_status",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(play_days__contained_by=every_day())
+                & models.Q(play_days__len__gt=0),
+                name="assets_play_days",
+            ),
+        ]
+        # One for every listing that is offered: the tenant first, the key last to break ties.
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "play_order", "id"], name="assets_by_play_order"),
+            models.Index(fields=["tenant", "sort_name", "id"], name="assets_by_name"),
+            models.Index(fields=["tenant", "updated_at", "id"], name="assets_by_updated_at"),
+            models.Index("tenant", DateOrNever("start_date"), "id", name="assets_by_start_date"),
+            models.Index("tenant", DateOrNever("end_date"), "id", name="assets_by_end_date"),
+            models.Index(
+                fields=["tenant", "end_date"],
+                name="assets_enabled_by_end_date",
+                condition=models.Q(is_enabled=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return the legacy id, which is what Anthias calls it."""
+        return self.asset_id
+
+
+class ImportRun(TenantOwned):
+    """One run of an import: what came in, from where, and whether it was taken back."""
+
+    source = models.TextField()
+    source_digest = models.TextField()
+    era = models.TextField()
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    rolled_back_at = models.DateTimeField(null=True, blank=True)
+    report = models.JSONField(default=dict, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "import_runs"
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "started_at", "id"], name="import_runs_by_started")
+        ]
+
+    def __str__(self) -> str:
+        """Return the file and the moment."""
+        return f"{self.source} at {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class MigrationStatus(models.TextChoices):
+    """What became of one row of an import."""
+
+    MIGRATED = "migrated"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class AssetMigration(TenantOwned):
+    """What became of one row of an Anthias database (MISSION A8)."""
+
+    run = models.ForeignKey(
+        ImportRun, on_delete=models.CASCADE, db_constraint=False, related_name="rows",
+        db_index=False,
+    )  # fmt: skip
+    original_asset_id = models.TextField()
+    new_asset_id = models.TextField(default="", blank=True)
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.SET_NULL,
+        null=True,
+        db_constraint=False,
+        related_name="+",
+        db_index=False,
+    )
+    migrated_at = models.DateTimeField(default=timezone.now)
+    migration_status = models.TextField(choices=MigrationStatus.choices)
+    migration_notes = models.TextField(default="", blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "asset_migrations"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.CheckConstraint(
+                condition=models.Q(migration_status__in=MigrationStatus.values),
+                name="asset_migrations_status",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "run", "id"], name="asset_migrations_by_run"),
+            models.Index(
+                fields=["tenant", "original_asset_id"], name="asset_migrations_by_original"
+            ),
+            models.Index(fields=["tenant", "asset"], name="asset_migrations_by_asset"),
+        ]
+
+    def __str__(self) -> str:
+        """Return which row became what."""
+        return f"{self.original_asset_id}: {self.migration_status}"
+
+
+def new_asset_id() -> str:
+    """Return a fresh legacy id: 32 hexadecimal digits, as Anthias makes them."""
+    return uuid7().hex
