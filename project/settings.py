@@ -146,6 +146,8 @@ CACHES: dict[str, dict[str, Any]] = {
         "KEY_PREFIX": "signate",
         "OPTIONS": {
             "IGNORE_EXCEPTIONS": True,
+            # Not pickle: whoever could write to Redis could then run code here.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "SOCKET_CONNECT_TIMEOUT": 0.25,
             "SOCKET_TIMEOUT": 0.5,
         },

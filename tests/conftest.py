@@ -15,6 +15,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import caches
 from django.db import connections
 from django.test import Client
@@ -35,7 +36,10 @@ PLATFORM = "signage.test"
 
 @pytest.fixture(scope="session", autouse=True)
 def _settings() -> None:
-    """One platform domain, and cache keys that no other run and no earlier one shares."""
+    """One platform domain, cache keys that no other run shares, and hashes that cost little."""
+    Argon2PasswordHasher.time_cost = 1
+    Argon2PasswordHasher.memory_cost = 1024
+    Argon2PasswordHasher.parallelism = 1
     django_settings.PLATFORM_DOMAIN = PLATFORM
     django_settings.CACHES["default"]["KEY_PREFIX"] = f"test:{uuid4().hex}"
     caches["default"].key_prefix = django_settings.CACHES["default"]["KEY_PREFIX"]

@@ -1,0 +1,1 @@
+"""Tenants, people and memberships; who asks, and for which tenant."""

@@ -1,0 +1,101 @@
+"""Who acts: a frozen value that every door is opened with and every write is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from tenancy.errors import NotSignedIn, PermissionDenied, TenantRequired
+from tenancy.permissions import PERMISSIONS, Role, granted
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tenancy.credentials import MembershipState
+
+
+class ActorKind(StrEnum):
+    """How somebody got in."""
+
+    ANONYMOUS = "anonymous"
+    MEMBER = "member"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody, in at most one tenant, with the permissions they hold there.
+
+    Satisfies rls.Acting. `permissions` are single names, never wildcards.
+    """
+
+    kind: ActorKind = ActorKind.ANONYMOUS
+    tenant_id: UUID | None = None
+    user_id: UUID | None = None
+    permissions: frozenset[str] = frozenset()
+    membership_id: UUID | None = None
+    role: Role | None = None
+
+    @property
+    def is_signed_in(self) -> bool:
+        """Whether a credential was accepted."""
+        return self.kind is not ActorKind.ANONYMOUS
+
+    def can(self, permission: str) -> bool:
+        """Return whether the actor holds `permission` in its tenant; unknown names are refused."""
+        return permission in PERMISSIONS and permission in self.permissions
+
+    def require(self, permission: str) -> UUID:
+        """Return the tenant's id when the actor holds `permission` there.
+
+        Raises NotSignedIn, TenantRequired or PermissionDenied.
+        """
+        if not self.is_signed_in:
+            message = "Sign in to do this."
+            raise NotSignedIn(message)
+        if self.tenant_id is None:
+            raise TenantRequired
+        if not self.can(permission):
+            message = f"You need the permission {permission} in this tenant."
+            raise PermissionDenied(message)
+        return self.tenant_id
+
+    def entered(self) -> UUID:
+        """Return the tenant's id; raises NotSignedIn or TenantRequired when there is none."""
+        if not self.is_signed_in:
+            message = "Sign in to do this."
+            raise NotSignedIn(message)
+        if self.tenant_id is None:
+            raise TenantRequired
+        return self.tenant_id
+
+
+ANONYMOUS = Actor()
+
+
+def person(user_id: UUID) -> Actor:
+    """Return a signed-in person who has not entered a tenant."""
+    return Actor(kind=ActorKind.MEMBER, user_id=user_id)
+
+
+def member(user_id: UUID, membership: MembershipState) -> Actor:
+    """Return a person in the tenant of one of their memberships."""
+    return Actor(
+        kind=ActorKind.MEMBER,
+        tenant_id=membership.tenant_id,
+        user_id=user_id,
+        permissions=granted(membership.role, membership.permissions),
+        membership_id=membership.id,
+        role=Role(membership.role),
+    )
+
+
+def operator(tenant_id: UUID, user_id: UUID | None = None) -> Actor:
+    """Return whoever runs a management command in one tenant, with every permission there."""
+    return Actor(
+        kind=ActorKind.OPERATOR,
+        tenant_id=tenant_id,
+        user_id=user_id,
+        permissions=granted(Role.OWNER),
+    )

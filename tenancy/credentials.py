@@ -1,0 +1,327 @@
+"""Who asks: passwords, sessions and Basic credentials become an Identity, or a refusal.
+
+Called by tenancy.middleware and the sign-in view. Reads password hashes through the one look-up
+that may, never through the ORM. An unknown user costs what a wrong password costs; failures are
+limited per account and per address.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, check_password
+from django.core import signing
+from django.core.cache import cache
+from django.db import connection
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from rls import acting_as
+from tenancy.actors import person
+from tenancy.errors import NotSignedIn
+from tenancy.limits import FailureLimit, take
+from tenancy.models import User
+from tenancy.people import account_name, is_storable
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+logger = logging.getLogger("signate.credentials")
+
+# Each takes 100 MB for its while (argon2): a crowd of them must not take the machine.
+HASHES_AT_ONCE = 4
+_hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
+# What django.contrib.sessions makes.
+_SESSION_KEY = re.compile(r"[a-z0-9]{32}")
+
+per_account = FailureLimit(
+    "account", settings.LOGIN_FAILURES_PER_ACCOUNT, settings.LOGIN_WINDOW_SECONDS
+)
+per_address = FailureLimit(
+    "address", settings.LOGIN_FAILURES_PER_ADDRESS, settings.LOGIN_WINDOW_SECONDS
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipState:
+    """One active membership of the person asking, as the look-up tells it."""
+
+    id: UUID
+    tenant_id: UUID
+    slug: str
+    domain: str | None
+    tenant_is_active: bool
+    role: str
+    permissions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A person who proved who they are, and the tenants they belong to."""
+
+    user_id: UUID
+    username: str
+    credential_version: int
+    memberships: tuple[MembershipState, ...]
+
+
+def identify(user_id: UUID, credential_version: int | None = None) -> Identity | None:
+    """Return the identity of an active person, in one statement; None when there is none.
+
+    With `credential_version`, None too when the password has changed since.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT username, credential_version, memberships FROM identity_of(%s)", [user_id]
+        )
+        row = cursor.fetchone()
+    if row is None or credential_version not in {None, row[1]}:
+        return None
+    username, version, memberships = row
+    if isinstance(memberships, str):
+        memberships = json.loads(memberships)
+    return Identity(
+        user_id=user_id,
+        username=username,
+        credential_version=version,
+        memberships=tuple(
+            MembershipState(
+                id=UUID(m["id"]),
+                tenant_id=UUID(m["tenant_id"]),
+                slug=m["slug"],
+                domain=m["domain"],
+                tenant_is_active=m["tenant_is_active"],
+                role=m["role"],
+                permissions=tuple(m["permissions"]),
+            )
+            for m in memberships
+        ),
+    )
+
+
+def verify_password(username: str, password: str, address: str) -> tuple[UUID, int]:
+    """Return (user id, credential version) for a right password.
+
+    Raises NotSignedIn for a wrong one, an unknown or an inactive user, at the same cost and with
+    the same words; RateLimited after too many failures of the account or from the address.
+    """
+    name = account_name(username)
+    if not is_storable(password):
+        # No such password was ever set; that is found out as slowly as any other wrong one.
+        name = password = ""
+    with connection.cursor() as cursor:
+        # Failures are counted under the spelling that the look-up compares: any other one would
+        # give an account as many budgets as there are ways to write its name.
+        cursor.execute(
+            "SELECT lower(%s::text), found.user_id, found.password, found.credential_version "
+            "FROM (SELECT) AS once LEFT JOIN sign_in_lookup(%s) AS found ON true",
+            [name, name],
+        )
+        account, user_id, encoded, version = cursor.fetchone()
+    account = sha256(account.encode()).hexdigest()
+    network = limited_network(address)
+    take(((per_address, network), (per_account, account)))
+    if not connection.in_atomic_block:
+        # Back to the pool: whoever guesses passwords keeps nobody from the database meanwhile.
+        connection.close()
+    with _hashing:
+        # An unusable hash is checked as slowly as any other: nobody costs as much as somebody.
+        is_right = check_password(password, encoded or UNUSABLE_PASSWORD_PREFIX)
+    if is_right:
+        per_address.give_back(network)
+        per_account.forget(account)
+        return user_id, version
+    logger.warning("refused: wrong username or password, from %s", address)
+    message = "Invalid username/password."
+    raise NotSignedIn(message)
+
+
+def _remembered_key(username: str, password: str) -> str:
+    secret = hmac.new(settings.SECRET_KEY.encode(), digestmod=sha256)
+    for part in (username, password):
+        encoded = part.encode()
+        secret.update(len(encoded).to_bytes(4) + encoded)
+    return f"basic:{secret.hexdigest()}"
+
+
+def _remember(key: str, user_id: UUID, version: int) -> None:
+    # Signed for this one key: who can write to Redis still cannot make anybody somebody else.
+    value = signing.dumps([str(user_id), version], salt=key)
+    cache.set(key, value, settings.BASIC_REMEMBERED_SECONDS)
+
+
+def _recall(key: str) -> Identity | None:
+    try:
+        value = cache.get(key)
+    except Exception:
+        logger.exception("a remembered credential cannot be read")
+        return None
+    if not isinstance(value, str):
+        return None
+    try:
+        user_id, version = signing.loads(value, salt=key, max_age=settings.BASIC_REMEMBERED_SECONDS)
+    except signing.BadSignature:
+        return None
+    return identify(UUID(user_id), version)
+
+
+def basic_identity(header: str, address: str) -> Identity:
+    """Return who an `Authorization: Basic` header (RFC 7617) names.
+
+    A verified one is remembered for BASIC_REMEMBERED_SECONDS under an HMAC, bound to the
+    credential's version, so that polling does not hash. Raises NotSignedIn (Anthias's words, SPEC
+    section 2) and RateLimited.
+    """
+    parts = header.split()
+    if len(parts) == 1:
+        message = "Invalid basic header. No credentials provided."
+        raise NotSignedIn(message)
+    if len(parts) > 2:
+        message = "Invalid basic header. Credentials string should not contain spaces."
+        raise NotSignedIn(message)
+    try:
+        decoded = base64.b64decode(parts[1], validate=True)
+    except ValueError:  # not base64, or not even ASCII
+        decoded = b""
+    try:
+        text = decoded.decode()
+    except UnicodeDecodeError:
+        # What Python's own clients send, and what Anthias accepts.
+        text = decoded.decode("latin-1")
+    username, separator, password = text.partition(":")
+    if not separator:
+        message = "Invalid basic header. Credentials not correctly base64 encoded."
+        raise NotSignedIn(message)
+    key = _remembered_key(username, password)
+    identity = _recall(key)
+    if identity is not None:
+        return identity
+    user_id, version = verify_password(username, password, address)
+    identity = identify(user_id, version)
+    if identity is None:
+        # Deactivated, or changed, between two statements.
+        message = "Invalid username/password."
+        raise NotSignedIn(message)
+    _remember(key, user_id, version)
+    return identity
+
+
+def session_hash(user_id: UUID, credential_version: int) -> str:
+    """Return what a session keeps to notice that the password has changed."""
+    key = f"{user_id}:{credential_version}"
+    return salted_hmac("signate.session", key, algorithm="sha256").hexdigest()
+
+
+def drop_malformed_session(request: HttpRequest) -> None:
+    """Forget a session cookie that no session of ours ever had, before anything looks it up.
+
+    A cookie can spell what PostgreSQL refuses (a NUL, by its octal escape), which is no reason to
+    fail.
+    """
+    key = request.session.session_key
+    if key is not None and not _SESSION_KEY.fullmatch(key):
+        request.session = type(request.session)()
+
+
+def session_identity(request: HttpRequest) -> Identity | None:
+    """Return who the session cookie belongs to; None without a live session."""
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return None
+    try:
+        user_id = UUID(str(request.session.get(SESSION_KEY)))
+    except ValueError:
+        return None
+    identity = identify(user_id)
+    if identity is None:
+        return None
+    expected = session_hash(user_id, identity.credential_version)
+    given = str(request.session.get(HASH_SESSION_KEY, ""))
+    return identity if constant_time_compare(expected, given) else None
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's check, which says why it refuses instead of answering for us."""
+
+    def _reject(self, _request: HttpRequest, reason: str) -> str:
+        return reason
+
+
+def _no_view(_request: HttpRequest) -> HttpResponse:
+    raise AssertionError
+
+
+def csrf_refusal(request: HttpRequest) -> str | None:
+    """Return why a cookie-borne write is not the user's own doing (CSRF), or None when it is."""
+    check = _CsrfCheck(_no_view)
+    check.process_request(request)
+    return cast("str | None", check.process_view(request, _no_view, (), {}))
+
+
+class PasswordBackend(BaseBackend):
+    """Django's sign-in machinery, on our look-ups."""
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **_kwargs: Any,
+    ) -> User | None:
+        """Return the person, or None; raises RateLimited after too many failures."""
+        if username is None or password is None:
+            return None
+        try:
+            user_id, _version = verify_password(
+                username, password, client_address(request) if request else "-"
+            )
+        except NotSignedIn:
+            return None
+        return self.get_user(user_id)
+
+    def get_user(self, user_id: Any) -> User | None:
+        """Return the active person of that id, read as themselves."""
+        key = user_id if isinstance(user_id, UUID) else UUID(str(user_id))
+        with acting_as(person(key), read_only=True):
+            return User.objects.filter(pk=key, is_active=True).first()
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the address a request came from; a proxy's word counts only where one is declared."""
+    if getattr(settings, "SECURE_PROXY_SSL_HEADER", None):
+        forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", "")).rsplit(",", 1)[-1].strip()
+        if _parsed(forwarded) is not None:
+            return forwarded
+    return str(request.META.get("REMOTE_ADDR") or "-")
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def limited_network(address: str) -> str:
+    """Return what failures from `address` are counted under.
+
+    One IPv4 address, or the /64 that an IPv6 address is in: the smallest thing a single customer
+    of any provider is given, with 2**64 addresses to try from.
+    """
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address):
+        return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+    return str(parsed or address)

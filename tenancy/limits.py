@@ -1,0 +1,129 @@
+"""Limits on how often something may fail: counted in Redis, and in this process when it is away.
+
+Redis is a helper: both counters always count and the larger one decides, so that losing Redis in
+the middle of an attack does not hand out a fresh budget. An attempt is counted before it is made
+and given back when it succeeds, so that attempts made at once cannot pass the limit together.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from tenancy.errors import RateLimited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+logger = logging.getLogger("signate.limits")
+
+# Keys this process remembers per limit: a flood of made-up names must not become a flood of memory.
+MAX_KEYS = 10_000
+
+
+def redis_client() -> Any | None:
+    """Return the raw Redis client behind the default cache, or None where there is none."""
+    if not settings.REDIS_URL:
+        return None
+    from django_redis import get_redis_connection
+
+    return get_redis_connection("default")
+
+
+class FailureLimit:
+    """At most `limit` failures per key in `window` seconds."""
+
+    def __init__(self, name: str, limit: int, window: int) -> None:
+        """Name the counter; keys of different counters never meet."""
+        self.name = name
+        self.limit = limit
+        self.window = window
+        self._lock = threading.Lock()
+        # Windows are equally long, so the oldest entry is always the first to end.
+        self._local: dict[str, tuple[float, int]] = {}
+
+    def _key(self, key: str) -> str:
+        return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:limit:{self.name}:{key}"
+
+    def _locally(self, key: str, add: int) -> tuple[int, int]:
+        """Return the count after adding, and the seconds until it starts over."""
+        now = time.monotonic()
+        with self._lock:
+            ends, count = self._local.get(key, (0.0, 0))
+            if ends <= now:
+                self._local.pop(key, None)
+                ends, count = now + self.window, 0
+            count = max(0, count + add)
+            self._local[key] = (ends, count)
+            while len(self._local) > MAX_KEYS:
+                del self._local[next(iter(self._local))]
+        return count, math.ceil(ends - now)
+
+    def _remotely(self, key: str, add: int) -> tuple[int, int]:
+        """Return the same from Redis; zeros without it."""
+        from redis.exceptions import RedisError
+
+        try:
+            client = redis_client()
+            if client is None:
+                return 0, 0
+            # Not EXPIRE NX, which Redis 6 does not know: a counter is born with its end.
+            with client.pipeline() as pipe:
+                pipe.set(self._key(key), 0, ex=self.window, nx=True)
+                pipe.incrby(self._key(key), add)
+                pipe.ttl(self._key(key))
+                _born, count, seconds = pipe.execute()
+        except RedisError:
+            logger.warning("Redis is away: limit %s is counted in this process only", self.name)
+            return 0, 0
+        return count, seconds
+
+    def take(self, key: str) -> int:
+        """Count one attempt of `key` and return 0; or count nothing and return seconds to wait."""
+        spent = [
+            seconds
+            for count, seconds in (self._locally(key, 1), self._remotely(key, 1))
+            if count > self.limit
+        ]
+        if not spent:
+            return 0
+        self.give_back(key)
+        return max(1, *spent)
+
+    def give_back(self, key: str) -> None:
+        """Take one counted attempt of `key` back: it did not fail."""
+        self._locally(key, -1)
+        self._remotely(key, -1)
+
+    def forget(self, key: str) -> None:
+        """Start over for `key`, after a success."""
+        from redis.exceptions import RedisError
+
+        with self._lock:
+            self._local.pop(key, None)
+        try:
+            client = redis_client()
+            if client is not None:
+                client.delete(self._key(key))
+        except RedisError:
+            logger.warning("Redis is away: limit %s was reset in this process only", self.name)
+
+
+def take(limits: Iterable[tuple[FailureLimit, str]]) -> None:
+    """Count an attempt on each of the (limit, key) pairs.
+
+    Raises RateLimited when one of them is spent, and then counts on none of them.
+    """
+    taken: list[tuple[FailureLimit, str]] = []
+    for limit, key in limits:
+        seconds = limit.take(key)
+        if seconds:
+            for other, other_key in taken:
+                other.give_back(other_key)
+            raise RateLimited(seconds)
+        taken.append((limit, key))

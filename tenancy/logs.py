@@ -1,0 +1,54 @@
+"""One line per event, with the request's id and tenant, and never a secret.
+
+The request middleware fills the two context variables; every logger of the process prints them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextvars import ContextVar
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+tenant_label: ContextVar[str] = ContextVar("tenant_label", default="-")
+
+# What could open something, wherever it turns up: credentials of the Authorization header, named
+# values (in queries, JSON, Python and cookies), password hashes, passwords in URLs.
+_SECRETS = re.compile(
+    r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{6,}"
+    r"|(password|secret|token|sessionid)[\"']?\s*[=:]\s*(\"[^\"\n]*\"|'[^'\n]*'|[^\s&,;\"']+)"
+    r"|\bargon2\$[^\s\"']+"
+    r"|://[^/\s:@]*:[^/\s@]+@"
+)
+# Whatever could end a line, move a terminal's cursor or fail to be written.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _spelt_out(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
+
+
+class LineFormatter(logging.Formatter):
+    """`time level logger request=… tenant=… message`, secrets blotted out, on one line.
+
+    A traceback follows on lines of its own, each indented, so that nothing a client sends can pass
+    for a line of the log.
+    """
+
+    def __init__(self) -> None:
+        """Fix the layout."""
+        super().__init__(
+            "%(asctime)s %(levelname)s %(name)s "
+            "request=%(request_id)s tenant=%(tenant)s %(message)s"
+        )
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name
+        """Return the record's own line."""
+        record.request_id = request_id.get()
+        record.tenant = tenant_label.get()
+        return _UNPRINTABLE.sub(_spelt_out, super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line for `record`, and its traceback."""
+        first, *more = _SECRETS.sub("[secret]", super().format(record)).split("\n")
+        return "\n    ".join([first, *(_UNPRINTABLE.sub(_spelt_out, line) for line in more)])

@@ -1,0 +1,216 @@
+"""Turns a request into an actor, before any view, and refuses what cannot be one.
+
+Sets `request.actor` and `request.credential`. Opens no tenant transaction: doors do. The bodies
+of its refusals are fixed by MISSION T5.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from tenancy.actors import ANONYMOUS, Actor, member, person
+from tenancy.credentials import (
+    Identity,
+    basic_identity,
+    client_address,
+    drop_malformed_session,
+    session_identity,
+)
+from tenancy.errors import (
+    DomainError,
+    ErrorCode,
+    NotSignedIn,
+    RateLimited,
+    TenantRefused,
+    TenantRequired,
+)
+from tenancy.logs import request_id, tenant_label
+from tenancy.resolution import Host, MalformedHost, choose, parse_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    GetResponse = Callable[[HttpRequest], HttpResponse]
+
+logger = logging.getLogger("signate.request")
+SIGN_IN_PATHS = frozenset({"/login/", "/logout/"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
+
+
+class SignateRequest(HttpRequest):
+    """What views see: a request that knows who asks. A type only: Django makes the object."""
+
+    actor: Actor
+    credential: str
+    host: Host
+    id: str
+
+
+def refusal(error: DomainError, request: HttpRequest | None = None) -> JsonResponse:
+    """Return the response of a refusal before any view."""
+    if isinstance(error, TenantRequired):
+        return JsonResponse({"error": error.message, "code": error.code}, status=400)
+    titles = {
+        ErrorCode.TENANT_ERROR: ("Tenant access refused", 403),
+        ErrorCode.UNAUTHENTICATED: ("Authentication failed", 401),
+        ErrorCode.RATE_LIMITED: ("Too many attempts", 429),
+        ErrorCode.FORBIDDEN: ("Forbidden", 403),
+    }
+    title, status = titles.get(error.code, ("Bad request", 400))
+    response = JsonResponse(
+        {"error": title, "message": error.message, "code": error.code}, status=status
+    )
+    if isinstance(error, NotSignedIn):
+        # A browser would answer a Basic challenge to its own scripts with a dialog of its own.
+        from_browser = request is not None and "Sec-Fetch-Mode" in request.headers
+        response["WWW-Authenticate"] = 'Bearer realm="api"' if from_browser else 'Basic realm="api"'
+    if isinstance(error, RateLimited):
+        response["Retry-After"] = str(error.retry_after)
+    return response
+
+
+class RequestLogMiddleware:
+    """Gives every request an id, logs how it ended, and turns a lost database into a 503."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        """Keep the rest of the chain."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, and log one line: method, path (never the query), status, milliseconds."""
+        given = request.headers.get("X-Request-ID", "")
+        request.id = given if _REQUEST_ID.match(given) else uuid4().hex  # type: ignore[attr-defined]
+        tokens = request_id.set(request.id), tenant_label.set("-")  # type: ignore[attr-defined]
+        started = time.perf_counter()
+        try:
+            response = self.get_response(request)
+            response["X-Request-ID"] = request.id  # type: ignore[attr-defined]
+            level = logging.WARNING if 400 <= response.status_code < 500 else logging.INFO
+            if response.status_code >= 500:
+                level = logging.ERROR
+            logger.log(
+                level,
+                "%s %s %s via=%s %.0fms",
+                request.method,
+                request.path,
+                response.status_code,
+                getattr(request, "chosen_by", "-") or "-",
+                (time.perf_counter() - started) * 1000,
+            )
+            return response
+        finally:
+            request_id.reset(tokens[0])
+            tenant_label.reset(tokens[1])
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer 503 with Retry-After while the database cannot be reached."""
+        if isinstance(error, (OperationalError, InterfaceError)):
+            logger.error("the database is away: %s", type(error).__name__)
+            return unavailable(request)
+        return None
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    """Return the 503 of a database that cannot be reached."""
+    response = JsonResponse(
+        {
+            "error": "Service unavailable",
+            "message": "The database cannot be reached. Try again in a few seconds.",
+            "code": "UNAVAILABLE",
+            "request_id": getattr(request, "id", "-"),
+        },
+        status=503,
+    )
+    response["Retry-After"] = "3"
+    return response
+
+
+class HostMiddleware:
+    """Reads the host; what is not one is refused before any query."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        """Keep the rest of the chain."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Set `request.host` or answer 400."""
+        # Only HTTP/1.0 may leave the header out; an empty one is malformed.
+        raw = request.META.get("HTTP_HOST", settings.PLATFORM_DOMAIN)
+        try:
+            request.host = parse_host(raw, settings.PLATFORM_DOMAIN)  # type: ignore[attr-defined]
+        except MalformedHost:
+            logger.warning("refused: malformed host")
+            return JsonResponse(
+                {
+                    "error": "Malformed host",
+                    "message": "The Host header is not a host name.",
+                    "code": "INVALID",
+                },
+                status=400,
+            )
+        return self.get_response(request)
+
+
+class ActorMiddleware:
+    """Credentials, then tenant: sets `request.actor`, or refuses."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        """Keep the rest of the chain."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Resolve who asks for which tenant; answer 401, 403, 429 or 503 when that fails."""
+        request.actor, request.credential = ANONYMOUS, ""  # type: ignore[attr-defined]
+        drop_malformed_session(request)
+        identity = None
+        try:
+            identity, request.credential = self._identity(request)  # type: ignore[attr-defined]
+            if identity is not None:
+                request.actor = self._actor(request, identity)  # type: ignore[attr-defined]
+        except DomainError as error:
+            logger.warning(
+                "refused: %s user=%s host=%s asked=%.80r",
+                error.code,
+                identity.user_id if identity else "-",
+                request.host.name,  # type: ignore[attr-defined]
+                request.headers.get("X-Tenant-ID", ""),
+            )
+            return refusal(error, request)
+        except (OperationalError, InterfaceError) as error:
+            logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
+            return unavailable(request)
+        return self.get_response(request)
+
+    def _identity(self, request: HttpRequest) -> tuple[Identity | None, str]:
+        header = request.headers.get("Authorization", "")
+        if header.split()[:1] and header.split()[0].lower() == "basic":
+            return basic_identity(header, client_address(request)), "basic"
+        identity = session_identity(request)
+        return identity, "session" if identity else ""
+
+    def _actor(self, request: Any, identity: Identity) -> Actor:
+        try:
+            membership, chosen_by = choose(
+                request.host,
+                identity.memberships,
+                header=request.headers.get("X-Tenant-ID", ""),
+                parameter=request.GET.get("tenant", "") if settings.DEBUG else "",
+            )
+        except TenantRefused:
+            # On a host they may not enter, people can still sign out, or in as somebody else.
+            if request.path in SIGN_IN_PATHS:
+                return person(identity.user_id)
+            raise
+        if membership is None:
+            return person(identity.user_id)
+        request.chosen_by = chosen_by
+        tenant_label.set(str(membership.tenant_id))
+        return member(identity.user_id, membership)

@@ -1,0 +1,249 @@
+"""The registry (tenants, people, their secrets) and the tenant-owned memberships and settings.
+
+Shapes and constraints only: what is decided about them is in the noun's own module (tenants.py,
+members.py, people.py, credentials.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from django.conf import settings as django_settings
+from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.postgres.fields import ArrayField
+from django.db import IntegrityError, models
+from django.db.models.functions import Lower
+from uuid_utils.compat import uuid7
+
+from tenancy.permissions import Role
+
+# MISSION T1: `^[a-z0-9-]+$`, 100 characters in the column; a DNS label allows 63 and no hyphen at
+# its ends (RFC 1035 section 2.3.1), and `xn--` labels would let a look-alike pass for a name.
+SLUG_PATTERN = r"^(?!xn--)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+RESERVED_SLUGS = frozenset(
+    {
+        "www", "api", "app", "admin", "root", "mail", "smtp", "imap", "ftp", "ns", "ns1", "ns2",
+        "static", "assets", "media", "cdn", "status", "health", "login", "signin", "signup",
+        "auth", "oauth", "account", "accounts", "billing", "help", "support", "docs", "blog",
+        "graphql", "ws", "share", "internal", "localhost", "test", "staging", "demo",
+    }
+)  # fmt: skip
+
+
+class Tier(models.TextChoices):
+    """What a tenant pays for."""
+
+    BASIC = "basic"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+    LEGACY = "legacy"
+
+
+def violated(error: IntegrityError) -> str:
+    """Return the name of the constraint that a write violated."""
+    return getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or ""
+
+
+def default_database_name(slug: str) -> str:
+    """Return the name a tenant's own database has when it is given one (MISSION T1)."""
+    return "anthias_tenant_" + slug.replace("-", "_")
+
+
+class Tenant(models.Model):
+    """One organisation. The registry of them is global; a tenant sees its own row, by policy."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=255)
+    slug = models.CharField(max_length=100, unique=True)
+    domain = models.CharField(max_length=253, unique=True, null=True, blank=True)
+    # A domain resolves from this moment on, and not before somebody proved to hold it.
+    domain_verified_at = models.DateTimeField(null=True, blank=True)
+    database_name = models.CharField(max_length=115, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    is_active = models.BooleanField(default=True)
+    subscription_tier = models.CharField(max_length=20, choices=Tier.choices, default=Tier.BASIC)
+    max_devices = models.PositiveIntegerField(default=5)
+    max_users = models.PositiveIntegerField(default=10)
+    storage_quota_gb = models.PositiveIntegerField(default=10)
+    max_assets = models.PositiveIntegerField(default=100)
+    features = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    settings = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        db_table = "tenants"
+        indexes: ClassVar = [models.Index(fields=["is_active"], name="tenants_is_active")]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(slug__regex=SLUG_PATTERN), name="tenants_slug_is_a_dns_label"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(subscription_tier__in=Tier.values), name="tenants_tier"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return the slug, which is what people call a tenant."""
+        return self.slug
+
+    @property
+    def url(self) -> str:
+        """The tenant's address: `https://<slug>.<platform domain>`."""
+        port = f":{django_settings.SITE_PORT}" if django_settings.SITE_PORT else ""
+        host = f"{self.slug}.{django_settings.PLATFORM_DOMAIN}"
+        return f"{django_settings.SITE_SCHEME}://{host}{port}"
+
+
+ModelT_co = TypeVar("ModelT_co", bound=models.Model, covariant=True)
+
+
+class TenantOwned(models.Model):
+    """What every tenant-owned table has: an opaque key, its tenant, and the pair of them unique."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+", db_index=False)
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(fields=["tenant", "id"], name="%(class)s_tenant_id_id")
+        ]
+
+
+def _closed(use: str) -> NoReturn:
+    message = f"Django's own way of doing this is closed: use tenancy.{use}."
+    raise RuntimeError(message)
+
+
+class UserManager(DjangoUserManager["User"]):
+    """People are made by tenancy.people; all of Django's own ways come through here."""
+
+    def _create_user_object(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        _closed("people.create_user, which opens the door that a new person needs")
+
+
+class User(AbstractUser):
+    """A person. Global: the same person may belong to several tenants.
+
+    A tenant reads its own members and a person reads their own row, by policy. The password hash
+    is not here but in UserCredential, which the application role cannot select.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    password = None  # type: ignore[assignment]
+    # Counts changes of the password: whatever was remembered under an older one is void.
+    credential_version = models.PositiveIntegerField(default=1)
+
+    objects: ClassVar[UserManager] = UserManager()
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        db_table = "users"
+        constraints: ClassVar = [
+            models.UniqueConstraint(Lower("username"), name="users_username_any_case")
+        ]
+
+    def set_password(self, raw_password: str | None) -> NoReturn:
+        """Refuse: it would set an attribute that no column keeps."""
+        del raw_password
+        _closed("people.set_password")
+
+    def set_unusable_password(self) -> NoReturn:
+        """Refuse, as set_password."""
+        _closed("people.set_password")
+
+    def check_password(self, raw_password: str | None) -> NoReturn:
+        """Refuse: whoever holds a person's row does not hold their password's hash."""
+        del raw_password
+        _closed("credentials.verify_password")
+
+    async def acheck_password(self, raw_password: str | None) -> NoReturn:
+        """Refuse, as check_password."""
+        self.check_password(raw_password)
+
+    def has_usable_password(self) -> bool:
+        """Return True: nobody is made without a password."""
+        return True
+
+    def get_session_auth_hash(self) -> str:
+        """Return what ends every session when the password changes, without reading the hash."""
+        from tenancy.credentials import session_hash
+
+        return session_hash(self.pk, self.credential_version)
+
+    def get_session_auth_fallback_hash(self) -> Any:
+        """Return the hashes under older secret keys: none are kept."""
+        return iter(())
+
+
+class UserCredential(models.Model):
+    """A person's password hash: written by its owner, read only by the sign-in look-up."""
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    password = models.CharField(max_length=255)
+
+    class Meta:
+        db_table = "user_credentials"
+
+    def __str__(self) -> str:
+        """Return whose it is, and nothing of what it is."""
+        return f"credential of {self.user_id}"
+
+
+class Membership(TenantOwned):
+    """A person in a tenant (the seed's TenantUser)."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(
+        max_length=20, choices=[(r.value, r.value) for r in Role], default=Role.VIEWER.value
+    )
+    permissions = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    is_active = models.BooleanField(default=True)
+    joined_at = models.DateTimeField(auto_now_add=True)
+    last_access = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "tenant_users"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "user"], name="tenant_users_tenant_user"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[r.value for r in Role]), name="tenant_users_role"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "joined_at", "id"], name="tenant_users_by_joined"),
+            models.Index(fields=["tenant", "role", "id"], name="tenant_users_by_role"),
+        ]
+
+    def __str__(self) -> str:
+        """Return who is what, by id."""
+        return f"{self.user_id} as {self.role}"
+
+
+class TenantSettings(TenantOwned):
+    """How a tenant wants things (MISSION T4)."""
+
+    default_asset_duration = models.PositiveIntegerField(default=10)
+    timezone = models.CharField(max_length=64, default="UTC")
+    logo_url = models.TextField(default="", blank=True)
+    primary_color = models.CharField(max_length=7, default="#007bff")
+    secondary_color = models.CharField(max_length=7, default="#6c757d")
+    email_notifications = models.BooleanField(default=True)
+    webhook_url = models.TextField(default="", blank=True)
+    require_2fa = models.BooleanField(default=False)
+    allowed_domains = ArrayField(models.CharField(max_length=253), default=list, blank=True)
+    integrations = models.JSONField(default=dict, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "tenant_settings"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="tenant_settings_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        """Return whose settings they are, by id."""
+        return f"settings of {self.tenant_id}"

@@ -1,0 +1,1 @@
+"""Tests of tenancy/: who asks, for which tenant, with which permissions."""
