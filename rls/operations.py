@@ -6,7 +6,9 @@ rls.declared reads to know what the catalogue should look like.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -17,21 +19,14 @@ from rls import policies
 from rls.names import APP, LOOKUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.state import ProjectState
     from django.db.models import Model
 
-
-def _run(schema_editor: BaseDatabaseSchemaEditor, statements: Sequence[str]) -> None:
-    for statement in statements:
-        schema_editor.execute(statement)
-
-
-def _model(state: ProjectState, app_label: str, name: str) -> type[Model]:
-    model: type[Model] = state.apps.get_model(app_label, name)
-    return model
+    # A model of the migration's application, as it is at that point, by its name.
+    Models = Callable[[str], type[Model]]
 
 
 @contextmanager
@@ -64,22 +59,61 @@ def has_constraint(key: ForeignKey[Any, Any]) -> bool:
     return bool(getattr(key, "db_constraint", True))
 
 
-class SqlOperation(Operation):
-    """An operation that changes the database and not the models."""
+class SqlOperation(ABC, Operation):
+    """An operation that changes the database and not the models: SQL there, SQL back."""
 
     reduces_to_sql = True
     reversible = True
     elidable = False
 
+    @abstractmethod
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return the statements that apply it."""
+
+    @abstractmethod
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return the statements that take it back."""
+
+    def validated(self, models: Models) -> tuple[str, ...]:
+        """Return the tables of which every tenant's rows have to be seen to apply it."""
+        del models
+        return ()
+
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Change nothing: walls are not part of the models' state."""
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Apply it."""
+        del from_state
+        models = partial(to_state.apps.get_model, app_label)
+        with unforced(schema_editor, *self.validated(models)):
+            for statement in self.forward_sql(models):
+                schema_editor.execute(statement)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        """Take it back."""
+        del to_state
+        for statement in self.backward_sql(partial(from_state.apps.get_model, app_label)):
+            schema_editor.execute(statement)
 
 
 class TenantWall(SqlOperation):
     """Wall a tenant-owned model: policies, FORCE and the grants of the application role.
 
     `privileges` is all the application role may do; an append-only table says
-    `("SELECT", "INSERT")`.
+    `("SELECT", "INSERT")`. Taken back, the table is closed to the application.
     """
 
     def __init__(
@@ -89,32 +123,14 @@ class TenantWall(SqlOperation):
         self.model_name = model_name
         self.privileges = privileges
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Raise the wall."""
-        del from_state
-        table = _model(to_state, app_label, self.model_name)._meta.db_table
-        _run(
-            schema_editor,
-            policies.wall_sql(table, privileges=self.privileges, citus=settings.RLS_CITUS),
-        )
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return what raises the wall."""
+        table = models(self.model_name)._meta.db_table
+        return policies.wall_sql(table, privileges=self.privileges, citus=settings.RLS_CITUS)
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Take the wall and every grant away: what is left is closed to the application."""
-        del to_state
-        table = _model(from_state, app_label, self.model_name)._meta.db_table
-        _run(schema_editor, policies.unwall_sql(table))
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what takes the wall and every grant away."""
+        return policies.unwall_sql(models(self.model_name)._meta.db_table)
 
     def describe(self) -> str:
         """Return the line `migrate` and `sqlmigrate` print."""
@@ -143,32 +159,19 @@ class GlobalTable(SqlOperation):
         self.select = select
         self.policies = policies
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Grant, and raise the policies."""
-        del app_label, from_state, to_state
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return the grants and the policies."""
+        del models
         statements = policies.grant_sql(self.table, self.privileges, columns=self.select)
         if self.policies:
             statements += policies.force_sql(self.table)
             statements += [policy.sql(self.table) for policy in self.policies]
-        _run(schema_editor, statements)
+        return statements
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Take back policies and grants."""
-        del app_label, from_state, to_state
-        names = tuple(policy.name for policy in self.policies)
-        _run(schema_editor, policies.unwall_sql(self.table, names))
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what takes back policies and grants."""
+        del models
+        return policies.unwall_sql(self.table, tuple(policy.name for policy in self.policies))
 
     def describe(self) -> str:
         """Return the line `migrate` and `sqlmigrate` print."""
@@ -188,44 +191,32 @@ class TenantForeignKey(SqlOperation):
         self.field_name = field_name
         self.on_delete = on_delete
 
-    def _names(self, state: ProjectState, app_label: str) -> tuple[str, str, str, str]:
-        model = _model(state, app_label, self.model_name)
+    def _names(self, models: Models) -> tuple[str, str, str]:
+        """Return table, column and target; raises TypeError where Django made a plain key."""
+        model = models(self.model_name)
         key = model._meta.get_field(self.field_name)
         if not isinstance(key, ForeignKey) or has_constraint(key):
             message = f"{self.model_name}.{self.field_name} needs db_constraint=False."
             raise TypeError(message)
-        table, column = model._meta.db_table, str(key.column)
         target: type[Model] = key.related_model
-        return table, f"{table}_{column}_same_tenant", column, target._meta.db_table
+        return model._meta.db_table, str(key.column), target._meta.db_table
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Add the constraint, validated over every tenant's rows."""
-        del from_state
-        table, name, column, target = self._names(to_state, app_label)
-        with unforced(schema_editor, table, target):
-            schema_editor.execute(
-                policies.foreign_key_sql(table, name, column, target, on_delete=self.on_delete)
-            )
+    def validated(self, models: Models) -> tuple[str, ...]:
+        """Return both ends: the constraint has to hold for every tenant's rows."""
+        table, _column, target = self._names(models)
+        return table, target
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Drop the constraint."""
-        del to_state
-        table, name, _column, _target = self._names(from_state, app_label)
-        schema_editor.execute(
-            f"ALTER TABLE {policies.quote(table)} DROP CONSTRAINT {policies.quote(name)}"
-        )
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return what adds the constraint."""
+        table, column, target = self._names(models)
+        name = f"{table}_{column}_same_tenant"
+        return [policies.foreign_key_sql(table, name, column, target, on_delete=self.on_delete)]
+
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what drops it."""
+        table, column, _target = self._names(models)
+        name = policies.quote(f"{table}_{column}_same_tenant")
+        return [f"ALTER TABLE {policies.quote(table)} DROP CONSTRAINT {name}"]
 
     def describe(self) -> str:
         """Return the line `migrate` and `sqlmigrate` print."""
@@ -236,7 +227,8 @@ class DefinerFunction(SqlOperation):
     """Create a SECURITY DEFINER look-up: an exact key in, ids and states out.
 
     It runs as the look-up role, which may read only the columns that `LookupColumns` granted, with
-    a pinned search_path; only the application role may call it.
+    a pinned search_path; only the application role may call it. A column hides an argument of the
+    same name: call arguments something else.
     """
 
     def __init__(self, name: str, arguments: str, returns: str, body: str) -> None:
@@ -246,43 +238,29 @@ class DefinerFunction(SqlOperation):
         self.returns = returns
         self.body = body
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Create the function and hand it to the look-up role."""
-        del app_label, from_state, to_state
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return what creates the function and hands it to the look-up role."""
+        del models
         signature = f"{self.name}({self.arguments})"
-        _run(
-            schema_editor,
-            [
-                (
-                    f"CREATE FUNCTION {signature} RETURNS {self.returns} LANGUAGE sql STABLE "
-                    "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
-                    f"AS $body$ {self.body} $body$"
-                ),
-                f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC",
-                f"GRANT EXECUTE ON FUNCTION {signature} TO {APP}",
-                # Changing a function's owner asks that the new owner could have created it.
-                f"GRANT CREATE ON SCHEMA public TO {LOOKUP}",
-                f"ALTER FUNCTION {signature} OWNER TO {LOOKUP}",
-                f"REVOKE CREATE ON SCHEMA public FROM {LOOKUP}",
-            ],
+        create = (
+            f"CREATE FUNCTION {signature} RETURNS {self.returns} LANGUAGE sql STABLE "
+            "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
+            f"AS $body$ {self.body} $body$"
         )
+        return [
+            create,
+            f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC",
+            f"GRANT EXECUTE ON FUNCTION {signature} TO {APP}",
+            # Changing a function's owner asks that the new owner could have created it.
+            f"GRANT CREATE ON SCHEMA public TO {LOOKUP}",
+            f"ALTER FUNCTION {signature} OWNER TO {LOOKUP}",
+            f"REVOKE CREATE ON SCHEMA public FROM {LOOKUP}",
+        ]
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Drop the function."""
-        del app_label, from_state, to_state
-        schema_editor.execute(f"DROP FUNCTION {self.name}({self.arguments})")
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what drops the function."""
+        del models
+        return [f"DROP FUNCTION {self.name}({self.arguments})"]
 
     def describe(self) -> str:
         """Return the line `migrate` and `sqlmigrate` print."""
@@ -297,36 +275,19 @@ class LookupColumns(SqlOperation):
         self.table = table
         self.columns = columns
 
-    def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Grant the columns and let the look-up role past the wall, to read."""
-        del app_label, from_state, to_state
-        _run(schema_editor, policies.lookup_sql(self.table, self.columns))
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return what grants the columns and lets the look-up role past the wall, to read."""
+        del models
+        return policies.lookup_sql(self.table, self.columns)
 
-    def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
-    ) -> None:
-        """Take it back."""
-        del app_label, from_state, to_state
-        _run(
-            schema_editor,
-            [
-                (
-                    f"DROP POLICY {policies.quote(self.table + '_lookup')} "
-                    f"ON {policies.quote(self.table)}"
-                ),
-                f"REVOKE ALL ON {policies.quote(self.table)} FROM {LOOKUP}",
-            ],
-        )
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what takes it back."""
+        del models
+        table = policies.quote(self.table)
+        return [
+            f"DROP POLICY {policies.quote(self.table + '_lookup')} ON {table}",
+            f"REVOKE ALL ON {table} FROM {LOOKUP}",
+        ]
 
     def describe(self) -> str:
         """Return the line `migrate` and `sqlmigrate` print."""
