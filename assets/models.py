@@ -110,6 +110,7 @@ class Asset(TenantOwned):
         ]
         # One for every listing that is offered: the tenant first, the key last to break ties.
         indexes: ClassVar = [
+            models.Index(fields=["tenant", "created_at", "id"], name="assets_by_created_at"),
             models.Index(fields=["tenant", "play_order", "id"], name="assets_by_play_order"),
             models.Index(fields=["tenant", "sort_name", "id"], name="assets_by_name"),
             models.Index(fields=["tenant", "updated_at", "id"], name="assets_by_updated_at"),

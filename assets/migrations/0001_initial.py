@@ -245,6 +245,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="asset",
+            index=models.Index(fields=["tenant", "created_at", "id"], name="assets_by_created_at"),
+        ),
+        migrations.AddIndex(
+            model_name="asset",
             index=models.Index(fields=["tenant", "play_order", "id"], name="assets_by_play_order"),
         ),
         migrations.AddIndex(
