@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -37,6 +38,8 @@ from tenancy.models import User
 from tenancy.people import account_name, is_storable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.http import HttpRequest, HttpResponse
 
 logger = logging.getLogger("signate.credentials")
@@ -44,6 +47,9 @@ logger = logging.getLogger("signate.credentials")
 # Each takes 100 MB for its while (argon2): a crowd of them must not take the machine.
 HASHES_AT_ONCE = 4
 _hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
+# Credentials that are being verified right now, each with how many requests wait for it.
+_verifying: dict[str, tuple[threading.Lock, int]] = {}
+_verifying_guard = threading.Lock()
 # What django.contrib.sessions makes.
 _SESSION_KEY = re.compile(r"[a-z0-9]{32}")
 
@@ -209,6 +215,33 @@ def basic_identity(header: str, address: str) -> Identity:
     identity = _recall(key)
     if identity is not None:
         return identity
+    if not connection.in_atomic_block:
+        connection.close()
+    with _alone(key):
+        return _recall(key) or _verified(username, password, address, key)
+
+
+@contextmanager
+def _alone(key: str) -> Iterator[None]:
+    """Let one request at a time in this process verify the same credential.
+
+    A client that opens with many requests at once would otherwise have each of them hashed and
+    counted, and be refused for trying too often with the right password.
+    """
+    with _verifying_guard:
+        lock, users = _verifying.get(key, (threading.Lock(), 0))
+        _verifying[key] = (lock, users + 1)
+    try:
+        with lock:
+            yield
+    finally:
+        with _verifying_guard:
+            lock, users = _verifying.pop(key)
+            if users > 1:
+                _verifying[key] = (lock, users - 1)
+
+
+def _verified(username: str, password: str, address: str, key: str) -> Identity:
     user_id, version = verify_password(username, password, address)
     identity = identify(user_id, version)
     if identity is None:

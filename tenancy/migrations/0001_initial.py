@@ -406,7 +406,17 @@ class Migration(migrations.Migration):
         # The registry: a tenant sees its own row, a person the rows of tenants they belong to.
         LookupColumns("tenants", ("id", "slug", "domain", "domain_verified_at", "is_active")),
         LookupColumns(
-            "tenant_users", ("id", "tenant_id", "user_id", "role", "permissions", "is_active")
+            "tenant_users",
+            (
+                "id",
+                "tenant_id",
+                "user_id",
+                "role",
+                "permissions",
+                "is_active",
+                "joined_at",
+                "last_access",
+            ),
         ),
         DefinerFunction(
             "my_tenant_ids",
@@ -468,8 +478,9 @@ class Migration(migrations.Migration):
             "my_memberships",
             "",
             "TABLE (id uuid, tenant_id uuid, user_id uuid, role text, permissions text[], "
-            "is_active boolean)",
-            "SELECT m.id, m.tenant_id, m.user_id, m.role::text, m.permissions::text[], m.is_active "
+            "is_active boolean, joined_at timestamptz, last_access timestamptz)",
+            "SELECT m.id, m.tenant_id, m.user_id, m.role::text, m.permissions::text[], "
+            "m.is_active, m.joined_at, m.last_access "
             "FROM tenant_users m JOIN tenants t ON t.id = m.tenant_id "
             "WHERE m.user_id = get_user_context() AND m.is_active AND t.is_active ORDER BY m.id",
         ),

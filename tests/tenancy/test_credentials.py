@@ -32,7 +32,7 @@ from tenancy.credentials import (
     per_address,
     verify_password,
 )
-from tenancy.errors import NotSignedIn, RateLimited
+from tenancy.errors import DomainError, NotSignedIn, RateLimited
 from tenancy.models import User
 from tenancy.people import create_user, set_password
 from tests.conftest import PLATFORM, basic
@@ -605,6 +605,38 @@ def test_hashing_holds_no_connection_and_is_never_a_crowd(
     assert refused == [WRONG] * 12
     assert held == [False] * 12
     assert 1 <= max(at_once) <= credentials.HASHES_AT_ONCE
+
+
+def test_a_crowd_with_the_right_password_is_hashed_once_and_let_in(
+    scratch_database: str, django_db_blocker: DjangoDbBlocker, hashes: Counter[str]
+) -> None:
+    """A client that opens with more requests than an account may fail is no attacker."""
+    del scratch_database
+    crowd = 2 * django_settings.LOGIN_FAILURES_PER_ACCOUNT
+    barrier = threading.Barrier(crowd)
+    outcomes: list[str] = []
+    header = basic("somebody")["Authorization"]
+
+    def ask() -> None:
+        barrier.wait(10)
+        try:
+            outcomes.append(basic_identity(header, "192.0.2.1").username)
+        except DomainError as error:
+            outcomes.append(error.code)
+        finally:
+            connection.close()
+
+    with django_db_blocker.unblock():
+        create_user("somebody", PASSWORD)
+        hashes.clear()
+        threads = [threading.Thread(target=ask) for _ in range(crowd)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert outcomes == ["somebody"] * crowd
+    assert hashes["all"] == 1
+    assert credentials._verifying == {}
 
 
 def test_a_lost_database_counts_no_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
