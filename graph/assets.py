@@ -1,0 +1,488 @@
+"""Assets as GraphQL shows them: the type, its lists under filters and orders, and the playlist.
+
+Reads only, and only what was selected; graph.library has the writes. Everything here is about the
+entered tenant: the database shows no other's rows.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, time
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, cast
+from uuid import UUID
+
+import strawberry
+import strawberry_django
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from strawberry import UNSET, relay
+from strawberry.scalars import JSON
+
+from assets import models, schedule
+from assets.models import ProcessingStatus
+from assets.querysets import CustomHeaders, RefreshInterval, active_q
+from graph.columns import Keyed, column, computed, expression, query, reading
+from graph.connections import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    Listing,
+    Ordering,
+    SortKey,
+    Window,
+)
+from graph.context import Context, Info
+from graph.enums import OrderDirection, described
+from graph.ids import key_of
+from graph.inputs import is_given
+from graph.members import User
+from graph.scalars import BigInt
+from graph.selections import Selection, selected
+from graph.tenants import Tenant
+from tenancy.errors import InvalidInput
+from tenancy.tenants import clean_text
+
+SCHEDULE_COLUMNS = (
+    "is_enabled",
+    "start_date",
+    "end_date",
+    "play_days",
+    "play_time_from",
+    "play_time_to",
+)
+
+
+@strawberry_django.type(
+    models.Asset,
+    name="Asset",
+    description=(
+        "Something that plays: an image, a video, a web page or a stream, and when it plays. "
+        "The Anthias fields have their Anthias names and meanings."
+    ),
+)
+class Asset(Keyed, relay.Node):
+    """`assets.models.Asset`; never its storage path."""
+
+    asset_id: str = column(
+        "The id that Anthias and its REST API know it by: mostly 32 hexadecimal digits. Unique in "
+        "its tenant, made by the server."
+    )
+    name: str | None = column("What people call it. Null only where an old database had none.")
+    uri: str | None = column(
+        "Where players get it: an http, https or rtsp address, or the path an imported file had "
+        "on its Anthias player."
+    )
+    md5: str | None = column("MD5 of its file in hexadecimal, where Anthias had noted one.")
+    start_date: datetime | None = column(
+        "It plays after this instant. Without both dates it never plays."
+    )
+    end_date: datetime | None = column(
+        "It plays before this instant. Without both dates it never plays."
+    )
+    duration: BigInt | None = column(
+        "How long it is shown, in seconds: `10`. 0 for a video means as long as it runs."
+    )
+    mimetype: str | None = column(
+        "What kind of thing it is: `image`, `video`, `webpage` or `streaming`; free text in old "
+        "databases."
+    )
+    is_enabled: bool = column("Whether it may play at all.")
+    is_processing: bool = column("Whether its file is still being downloaded or converted.")
+    nocache: bool = column("Whether players are to fetch it anew each time it is shown.")
+    play_order: int = column(
+        "Its place in the playlist: smaller plays earlier, equal ones in the order they were added."
+    )
+    skip_asset_check: bool = column("Whether nobody checks that its address can be reached.")
+    skip_ssl_verify: bool = column("Whether players accept any certificate from its address.")
+    play_days: list[int] = column(
+        "ISO weekdays it plays on, sorted, Monday 1 to Sunday 7: `[1, 2, 3, 4, 5]`. An overnight "
+        "window belongs to the day it starts on."
+    )
+    play_time_from: time | None = column(
+        "When its daily window opens, in the tenant's time zone: `08:30:00`. Null: all day."
+    )
+    play_time_to: time | None = column(
+        "When its daily window closes, in the tenant's time zone; earlier than `playTimeFrom` it "
+        "closes on the next day. Null: all day."
+    )
+    is_reachable: bool = column("Whether its address answered when it was last checked.")
+    last_reachability_check: datetime | None = column("When its address was last checked.")
+    metadata: JSON = column(
+        "What is known about its media, an object: `original_ext`, `transcoded`, `error_message`, "
+        "`video_codec`, and what an import noted."
+    )
+    refresh_interval_s: int = expression(
+        "Every how many seconds a player reloads the page while it is shown: 0 (never) to 86400.",
+        lambda _: RefreshInterval("metadata"),
+    )
+    custom_headers: JSON = expression(
+        'HTTP headers players send when they fetch it: `{"X-Screen": "lobby"}`.',
+        lambda _: CustomHeaders("metadata"),
+    )
+    is_active: bool = expression(
+        "Whether it plays right now: enabled, within its dates, days and daily window, judged in "
+        "the tenant's time zone (`tenant.settings.timezone`).",
+        lambda context: ExpressionWrapper(
+            active_q(context.now, context.zone), output_field=BooleanField()
+        ),
+    )
+    created_at: datetime = column("When it was added.")
+    updated_at: datetime = column("When anybody last changed it.")
+    tags: list[str] = column('What it is filed under: `["lobby", "spring"]`.')
+    description: str = column("Free text for people; empty when there is none.")
+    file_size: BigInt | None = column("Size of its file in bytes; null when there is no file.")
+    thumbnail_url: str = column("Address of a small picture of it; empty when there is none.")
+    processing_status: ProcessingStatus = column("How far the understanding of its media is.")
+    view_count: BigInt = column("How many times players have reported showing it.")
+    last_viewed: datetime | None = column("When a player last reported showing it.")
+
+    @computed(
+        "The next instant at which `isActive` changes; null when it never does.", *SCHEDULE_COLUMNS
+    )
+    def next_change_at(self, info: Info) -> datetime | None:
+        """Ask the schedule, in the tenant's time zone."""
+        return schedule.next_change(cast("models.Asset", self), info.context.now, info.context.zone)
+
+    @computed("The tenant it belongs to.", "tenant")
+    def tenant(self, info: Info) -> Tenant:
+        """Return the entered tenant: there are no other tenants' assets."""
+        return cast("Tenant", info.context.tenant)
+
+    @computed(
+        "Who added it; null for an import, and for somebody who has left the tenant.", "created_by"
+    )
+    def created_by(self, info: Info) -> User | None:
+        """Return a member of the tenant."""
+        return cast("User", info.context.people.get(cast("models.Asset", self).created_by_id))
+
+    @computed("Who last changed it; null as with `createdBy`.", "updated_by")
+    def updated_by(self, info: Info) -> User | None:
+        """Return a member of the tenant."""
+        return cast("User", info.context.people.get(cast("models.Asset", self).updated_by_id))
+
+
+class AssetOrderField(StrEnum):
+    """What assets can be sorted by; each has its index."""
+
+    CREATED_AT = "created_at"
+    PLAY_ORDER = "play_order"
+    NAME = "name"
+    UPDATED_AT = "updated_at"
+    START_DATE = "start_date"
+    END_DATE = "end_date"
+
+
+described(
+    AssetOrderField,
+    "What assets can be sorted by.",
+    {
+        AssetOrderField.CREATED_AT: "The order they were added in, as Anthias lists them.",
+        AssetOrderField.PLAY_ORDER: "The order they play in.",
+        AssetOrderField.NAME: (
+            "The first 200 characters of the name whatever the case of letters; assets without "
+            "a name first."
+        ),
+        AssetOrderField.UPDATED_AT: "When they were last changed.",
+        AssetOrderField.START_DATE: "When they start to play; without a date last.",
+        AssetOrderField.END_DATE: "When they cease to play; without a date last.",
+    },
+)
+SORT_KEYS = {
+    # Not the key alone, which would be the same order: where one tenant has most of the table, the
+    # planner would walk the primary key, whoever's rows come first there.
+    AssetOrderField.CREATED_AT: SortKey("created_at", datetime),
+    AssetOrderField.PLAY_ORDER: SortKey("play_order", int),
+    AssetOrderField.NAME: SortKey("sort_name", str),
+    AssetOrderField.UPDATED_AT: SortKey("updated_at", datetime),
+    AssetOrderField.START_DATE: SortKey("start_date", datetime, nullable=True),
+    AssetOrderField.END_DATE: SortKey("end_date", datetime, nullable=True),
+}
+
+
+@strawberry.input(
+    description="How a list of assets is sorted. Ties are in the order the assets were added."
+)
+class AssetOrder:
+    """The `order` argument."""
+
+    field: AssetOrderField = strawberry.field(description="What to sort by.")
+    direction: OrderDirection = strawberry.field(
+        description="Which end comes first.", default=OrderDirection.ASC
+    )
+
+
+@strawberry.input(description="A range of instants, open where an end is left out.")
+class DateTimeRange:
+    """From (included) until (excluded)."""
+
+    from_: datetime | None = strawberry.field(
+        name="from", description="This instant or later.", default=UNSET
+    )
+    until: datetime | None = strawberry.field(
+        description="Earlier than this instant.", default=UNSET
+    )
+
+    def condition(self, column_name: str) -> Q:
+        """Return the range as a condition on a column; rows without a value are outside."""
+        condition = Q(**{f"{column_name}__isnull": False})
+        if is_given(self.from_):
+            condition &= Q(**{f"{column_name}__gte": self.from_})
+        if is_given(self.until):
+            condition &= Q(**{f"{column_name}__lt": self.until})
+        return condition
+
+
+@strawberry.input(description="Which tags an asset has. An empty list matches no asset.")
+class TagFilter:
+    """Any of them, all of them."""
+
+    any: list[str] | None = strawberry.field(
+        description="At least one of these tags.", default=UNSET
+    )
+    all: list[str] | None = strawberry.field(description="Every one of these tags.", default=UNSET)
+
+    def condition(self) -> Q:
+        """Return both conditions together."""
+        condition = Q()
+        if is_given(self.any):
+            condition &= Q(tags__overlap=_texts(self.any, "tags", "any"))
+        if is_given(self.all):
+            wanted = _texts(self.all, "tags", "all")
+            condition &= Q(tags__contains=wanted) if wanted else Q(pk__in=[])
+        return condition
+
+
+@strawberry.input(
+    description=(
+        "Which assets to list: those that meet every condition given. A condition that is left "
+        "out or null does not count; an empty list matches no asset."
+    )
+)
+class AssetFilter:
+    """The `filter` argument."""
+
+    ids: list[strawberry.ID] | None = strawberry.field(
+        description="Its `id` is one of these; ids of anything else match nothing.", default=UNSET
+    )
+    asset_ids: list[str] | None = strawberry.field(
+        description="Its `assetId` is one of these.", default=UNSET
+    )
+    is_enabled: bool | None = strawberry.field(
+        description="Whether it may play at all.", default=UNSET
+    )
+    is_active: bool | None = strawberry.field(
+        description="Whether it plays right now, in the tenant's time zone.", default=UNSET
+    )
+    is_processing: bool | None = strawberry.field(
+        description="Whether its file is still being worked on.", default=UNSET
+    )
+    is_reachable: bool | None = strawberry.field(
+        description="Whether its address answered when last checked.", default=UNSET
+    )
+    mimetype: list[str] | None = strawberry.field(
+        description='Its mimetype is one of these: `["image", "video"]`.', default=UNSET
+    )
+    tags: TagFilter | None = strawberry.field(description="Which tags it has.", default=UNSET)
+    processing_status: list[ProcessingStatus] | None = strawberry.field(
+        description="Its processing status is one of these.", default=UNSET
+    )
+    start_date: DateTimeRange | None = strawberry.field(
+        description="Its start date lies in this range.", default=UNSET
+    )
+    end_date: DateTimeRange | None = strawberry.field(
+        description="Its end date lies in this range.", default=UNSET
+    )
+
+    def condition(self, context: Context) -> Q:
+        """Return the filter as one condition; raises InvalidInput for ids that are none."""
+        condition = self._is_one_of()
+        for name in ("is_enabled", "is_processing", "is_reachable"):
+            wanted = getattr(self, name)
+            if is_given(wanted):
+                condition &= Q(**{name: wanted})
+        if is_given(self.is_active):
+            active = active_q(context.now, context.zone)
+            condition &= active if self.is_active else ~active
+        if is_given(self.tags):
+            condition &= self.tags.condition()
+        if is_given(self.start_date):
+            condition &= self.start_date.condition("start_date")
+        if is_given(self.end_date):
+            condition &= self.end_date.condition("end_date")
+        return condition
+
+    def _is_one_of(self) -> Q:
+        condition = Q()
+        if is_given(self.ids):
+            keys = [
+                key_of(text, "Asset", "filter", "ids", str(at)) for at, text in enumerate(self.ids)
+            ]
+            condition &= Q(pk__in=[key for key in keys if key is not None])
+        if is_given(self.asset_ids):
+            condition &= Q(asset_id__in=_texts(self.asset_ids, "assetIds"))
+        if is_given(self.mimetype):
+            condition &= Q(mimetype__in=_texts(self.mimetype, "mimetype"))
+        if is_given(self.processing_status):
+            condition &= Q(processing_status__in=self.processing_status)
+        return condition
+
+
+def _texts(values: list[str], *field: str) -> list[str]:
+    try:
+        return [clean_text(value) for value in values]
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=("filter", *field)) from None
+
+
+def readable(
+    context: Context,
+    rows: QuerySet[models.Asset],
+    selection: Selection,
+    *columns: str,
+) -> QuerySet[models.Asset]:
+    """Return `rows` with what `selection` needs of an Asset, and `columns`."""
+    return reading(Asset, rows, selection, context, *columns)
+
+
+def meet(context: Context, rows: Sequence[models.Asset]) -> None:
+    """Let the people behind `rows` be read together when somebody asks for one."""
+    for name in ("created_by_id", "updated_by_id"):
+        context.people.expect(row.__dict__.get(name) for row in rows)
+
+
+def of_tenant(context: Context) -> QuerySet[models.Asset]:
+    """Return the entered tenant's assets; raises PermissionDenied without assets.view.
+
+    The tenant is named although the wall would do: the planner knows how many assets a tenant has
+    only when it is told which (measured: 100 times fewer rows read under a filter).
+    """
+    return models.Asset.objects.filter(tenant_id=context.actor.require("assets.view"))
+
+
+def by_keys(context: Context, keys: list[UUID], selection: Selection) -> Iterable[models.Asset]:
+    """Return the assets of these keys that there are, for `node` and `nodes`."""
+    rows = list(readable(context, of_tenant(context).filter(pk__in=keys), selection))
+    meet(context, rows)
+    return rows
+
+
+def page_of_assets(
+    info: Info, filter_: AssetFilter | None, order: AssetOrder | None, window: Window
+) -> Connection[Asset]:
+    """Return a page of the entered tenant's assets."""
+    context = info.context
+    rows = of_tenant(context)
+    if is_given(filter_):
+        rows = rows.filter(filter_.condition(context))
+    order = order if is_given(order) else AssetOrder(field=AssetOrderField.CREATED_AT)
+    return Listing(
+        rows=rows,
+        ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
+        read=partial(readable, context),
+        meet=partial(meet, context),
+    ).page(window, selected(info))
+
+
+@strawberry.type(description="What plays at one instant, and how long that stays true.")
+class Playlist:
+    """The playlist of the entered tenant."""
+
+    assets: list[Asset] = strawberry.field(description="What plays, in play order.")
+    deadline: datetime | None = strawberry.field(
+        description=(
+            "When to ask again, by Anthias's rule: the next start or end of an asset, and within a "
+            "minute while a play window could open or close. Null: nothing will ever change."
+        )
+    )
+    now: datetime = strawberry.field(description="The instant this is about.")
+
+
+@strawberry.type
+class AssetQueries:
+    """The root fields about assets."""
+
+    @query(
+        "One asset of the tenant, by `id` or by `assetId`: give exactly one. Null when the "
+        "tenant has no such asset. Needs assets.view."
+    )
+    def asset(
+        self,
+        info: Info,
+        id: Annotated[  # noqa: A002 -- the name that every GraphQL client expects
+            strawberry.ID | None, strawberry.argument(description="The asset's `id`.")
+        ] = UNSET,
+        asset_id: Annotated[
+            str | None, strawberry.argument(description="The asset's `assetId`, Anthias's id.")
+        ] = UNSET,
+    ) -> Asset | None:
+        """Look one asset up."""
+        context = info.context
+        if is_given(id) is is_given(asset_id):
+            raise InvalidInput("Give exactly one of id and assetId.", field=("id",))
+        if is_given(id):
+            key = key_of(id, "Asset", "id")
+            rows = of_tenant(context).filter(pk__in=[key] if key else [])
+        else:
+            try:
+                rows = of_tenant(context).filter(asset_id=clean_text(asset_id or ""))
+            except InvalidInput as error:
+                raise InvalidInput(error.message, field=("asset_id",)) from None
+        found = list(readable(context, rows, selected(info)))
+        meet(context, found)
+        return cast("Asset", found[0]) if found else None
+
+    @query(
+        "The tenant's assets, page by page, in the order they were added unless `order` says "
+        "otherwise. Needs assets.view."
+    )
+    def assets(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 -- the name that every GraphQL client expects
+            AssetFilter | None, strawberry.argument(description="Which assets to list.")
+        ] = UNSET,
+        order: Annotated[
+            AssetOrder | None, strawberry.argument(description="How to sort them.")
+        ] = UNSET,
+        first: First = UNSET,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
+    ) -> Connection[Asset] | None:
+        """List assets."""
+        return page_of_assets(info, filter, order, Window.of(first, after, last, before))
+
+    @query(
+        "What the tenant's players show at an instant, decided in the tenant's time zone, and "
+        "until when. Needs assets.view."
+    )
+    def playlist(
+        self,
+        info: Info,
+        at: Annotated[
+            datetime | None, strawberry.argument(description="The instant; now when left out.")
+        ] = UNSET,
+    ) -> Playlist | None:
+        """Let SQL leave out what cannot matter, and the schedule decide the rest."""
+        context = info.context
+        now = at if is_given(at) else context.now
+        rows = of_tenant(context).filter(
+            # An end before the start is allowed, and such a start still counts for the deadline.
+            Q(end_date__gt=now) | Q(start_date__gt=now),
+            is_enabled=True,
+            start_date__isnull=False,
+            end_date__isnull=False,
+        )
+        enabled = list(
+            readable(context, rows, selected(info).below("assets"), *SCHEDULE_COLUMNS).order_by(
+                "play_order", "id"
+            )
+        )
+        try:
+            active = [one for one in enabled if schedule.is_active(one, now, context.zone)]
+            deadline = schedule.deadline(enabled, now, context.zone)
+        except OverflowError:
+            raise InvalidInput("That is too close to the end of time.", field=("at",)) from None
+        meet(context, active)
+        return Playlist(assets=cast("list[Asset]", active), deadline=deadline, now=now)

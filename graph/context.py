@@ -1,0 +1,105 @@
+"""What every resolver of one operation shares: who asks, one clock, and rows read once.
+
+Made by graph.view for each operation, inside nothing: it reads only when a resolver asks, and
+then inside the view's door.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
+
+import strawberry
+from django.db.models import Model, QuerySet
+
+from tenancy.models import Membership, Tenant, TenantSettings, User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from uuid import UUID
+
+    from graphql import DocumentNode
+
+    from tenancy.actors import Actor
+    from tenancy.middleware import SignateRequest
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class Rows(Generic[ModelT]):
+    """Rows of one table that fields may ask for by key, fetched together at the first asking.
+
+    A list says with `expect` which keys its items will be asked about; so a page of fifty assets
+    costs one statement for all their creators, and none when nobody asks.
+    """
+
+    def __init__(self, readable: Callable[[], QuerySet[ModelT]]) -> None:
+        """Take where rows come from; nothing is read yet."""
+        self._readable = readable
+        self._expected: set[UUID] = set()
+        self._known: dict[UUID, ModelT | None] = {}
+
+    def expect(self, keys: Iterable[UUID | None]) -> None:
+        """Remember keys that may be asked for."""
+        self._expected.update(key for key in keys if key is not None and key not in self._known)
+
+    def put(self, row: ModelT) -> None:
+        """Keep a row that somebody has read already."""
+        self._known[row.pk] = row
+
+    def get(self, key: UUID | None) -> ModelT | None:
+        """Return the row of `key`; None when there is none that the actor may see."""
+        if key is None:
+            return None
+        if key not in self._known:
+            wanted = self._expected - self._known.keys() | {key}
+            self._known |= dict.fromkeys(wanted)
+            self._known |= {row.pk: row for row in self._readable().filter(pk__in=wanted)}
+            self._expected.clear()
+        return self._known[key]
+
+
+@dataclass
+class Context:
+    """One operation's context; `now` is its only clock, in UTC."""
+
+    request: SignateRequest
+    actor: Actor
+    document: DocumentNode | None = None
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    people: Rows[User] = field(
+        default_factory=lambda: Rows(
+            lambda: User.objects.only("id", "username", "first_name", "last_name", "email")
+        )
+    )
+    tenants: Rows[Tenant] = field(default_factory=lambda: Rows(Tenant.objects.all))
+
+    @cached_property
+    def tenant(self) -> Tenant:
+        """The entered tenant; raises TenantRequired when there is none."""
+        tenant = self.tenants.get(self.actor.entered())
+        assert tenant is not None  # noqa: S101 -- the wall shows everybody the tenant they entered
+        return tenant
+
+    @cached_property
+    def settings(self) -> TenantSettings:
+        """The entered tenant's settings; raises TenantRequired when there is none."""
+        return TenantSettings.objects.get(tenant_id=self.actor.entered())
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The time zone that play windows are judged in: the entered tenant's."""
+        return ZoneInfo(self.settings.timezone)
+
+    @cached_property
+    def membership(self) -> Membership | None:
+        """The actor's own membership in the entered tenant; None for an operator."""
+        if self.actor.membership_id is None:
+            return None
+        return Membership.objects.filter(pk=self.actor.membership_id).first()
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,0 +1,104 @@
+"""Documents: parsed and validated once per text, before any door is opened.
+
+Called by graph.view, which has to know what an operation is before it may run; `Prepared` then
+hands the document to the executor, so that nothing is parsed or validated twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType, parse
+from graphql.utilities import get_operation_ast
+from graphql.validation import specified_rules, validate
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from strawberry import Schema
+
+CACHED_DOCUMENTS = 512
+# Longer ones are somebody's experiment, and would fill the memory with themselves.
+CACHED_LENGTH = 20_000
+
+_RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A document, or what is wrong with it; never both."""
+
+    document: DocumentNode | None
+    errors: tuple[GraphQLError, ...] = ()
+
+
+class Refused(Exception):
+    """A request that will not be executed; `errors` say why."""
+
+    def __init__(self, errors: tuple[GraphQLError, ...]) -> None:
+        """Keep the errors."""
+        super().__init__(errors[0].message)
+        self.errors = errors
+
+
+def _check(schema: Schema, text: str) -> Checked:
+    core = schema._schema  # noqa: SLF001 -- what strawberry itself validates against
+    try:
+        document = parse(text)
+        errors = validate(core, document, _RULES, hide_suggestions=not settings.DEBUG)
+    except GraphQLError as error:
+        return Checked(None, (error,))
+    except RecursionError:
+        return Checked(None, (GraphQLError("The document is nested too deeply."),))
+    return Checked(None, tuple(errors)) if errors else Checked(document)
+
+
+_cached = lru_cache(maxsize=CACHED_DOCUMENTS)(_check)
+
+
+def operation_of(
+    schema: Schema, text: str, name: str | None
+) -> tuple[DocumentNode, OperationDefinitionNode]:
+    """Return a valid document and the operation to run; raises Refused.
+
+    With several operations in a document, `name` says which.
+    """
+    checked = (_cached if len(text) <= CACHED_LENGTH else _check)(schema, text)
+    if checked.document is None:
+        raise Refused(checked.errors)
+    operation = get_operation_ast(checked.document, name)
+    if operation is None:
+        message = (
+            f"The document has no operation named {name!r}."
+            if name
+            else "Say which operation to run: `operationName`."
+        )
+        raise Refused((GraphQLError(message),))
+    return checked.document, operation
+
+
+def is_query(operation: OperationDefinitionNode) -> bool:
+    """Return whether an operation only reads."""
+    return operation.operation is OperationType.QUERY
+
+
+class Prepared(SchemaExtension):
+    """Gives the executor the document that the view has parsed and validated."""
+
+    def on_parse(self) -> Iterator[None]:
+        """Put the document in place."""
+        context: Any = self.execution_context.context
+        self.execution_context.graphql_document = getattr(context, "document", None)
+        yield
+
+    def on_validate(self) -> Iterator[None]:
+        """Say that validation has found nothing."""
+        if getattr(self.execution_context.context, "document", None) is not None:
+            self.execution_context.pre_execution_errors = []
+        yield

@@ -1,0 +1,106 @@
+"""Turns what was raised into what a client sees: user errors in payloads, errors beside data.
+
+Called by mutations (`attempt`) and by graph.view (`rendered`). What a client cannot act on never
+reaches it: such an error is logged with its traceback and shown as "Internal error" with the
+request's id.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import strawberry
+from django.db import transaction
+from graphql import GraphQLError
+from strawberry.utils.str_converters import to_camel_case
+
+import graph.enums  # noqa: F401 -- ErrorCode has to be described before it is used
+from tenancy.errors import DomainError, ErrorCode, Invalid, TenantRequired
+
+logger = logging.getLogger("signate.graphql")
+
+INTERNAL = "INTERNAL"
+ResultT = TypeVar("ResultT")
+
+
+@strawberry.type(
+    description=(
+        "Why a mutation did not do what it was asked to. Where there is one, nothing was changed."
+    )
+)
+class UserError:
+    """One refusal in a payload."""
+
+    field: list[str] | None = strawberry.field(
+        description=(
+            'The path of the value it is about, below `input`: `["name"]`, `["ids", "2"]`. '
+            "Null when it is about the mutation as a whole."
+        )
+    )
+    message: str = strawberry.field(
+        description="What is wrong and what to do about it, for people. English."
+    )
+    code: ErrorCode = strawberry.field(description="What kind of refusal it is, for programs.")
+
+
+def path_of(error: DomainError) -> list[str]:
+    """Return an error's path as GraphQL spells its names."""
+    return [to_camel_case(part) for part in error.field]
+
+
+def user_errors(error: DomainError) -> list[UserError]:
+    """Return one UserError for each fault."""
+    errors: Sequence[DomainError] = error.errors if isinstance(error, Invalid) else [error]
+    return [
+        UserError(field=path_of(one) or None, message=one.message, code=one.code) for one in errors
+    ]
+
+
+def attempt(write: Callable[[], ResultT]) -> tuple[ResultT | None, list[UserError]]:
+    """Run one mutation in a savepoint of its own; return what it gave, or why it refused.
+
+    TenantRequired passes: it makes the whole response a refusal. So does what nobody expected.
+    """
+    try:
+        with transaction.atomic():
+            return write(), []
+    except TenantRequired:
+        raise
+    except DomainError as error:
+        return None, user_errors(error)
+
+
+def cause_of(error: GraphQLError) -> Exception | None:
+    """Return what a resolver raised; None for what GraphQL itself found wrong with a request."""
+    cause = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def is_expected(error: GraphQLError) -> bool:
+    """Return whether a client can act on an error."""
+    cause = cause_of(error)
+    return cause is None or isinstance(cause, DomainError)
+
+
+def rendered(error: GraphQLError, request_id: str) -> dict[str, Any]:
+    """Return an error as the response shows it; logs the traceback of an unexpected one."""
+    cause = cause_of(error)
+    shown: dict[str, Any] = {"message": error.message}
+    if error.locations:
+        shown["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
+    if error.path is not None:
+        shown["path"] = list(error.path)
+    if cause is None:
+        shown["extensions"] = {"code": ErrorCode.INVALID.value}
+    elif isinstance(cause, DomainError):
+        shown["message"] = cause.message
+        shown["extensions"] = {"code": cause.code.value}
+        if cause.field:
+            shown["extensions"]["field"] = path_of(cause)
+    else:
+        logger.error("unexpected error at %s", error.path, exc_info=cause)
+        shown["message"] = "Internal error"
+        shown["extensions"] = {"code": INTERNAL, "requestId": request_id}
+    return shown

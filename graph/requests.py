@@ -1,0 +1,193 @@
+"""GraphQL over HTTP: from a request to the parameters of an operation, and back to a response.
+
+Called by graph.view. Follows the GraphQL-over-HTTP specification (2025): which methods and content
+types, what a malformed request is, which media type and status an answer has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpResponse, UnreadablePostError
+
+from tenancy.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.http import HttpRequest
+
+JSON_TYPE = "application/json"
+RESPONSE_TYPE = "application/graphql-response+json"
+
+# JSON escapes of NUL and of halves of surrogate pairs: what no database text can hold, spelt the
+# one way it gets past UTF-8. Whole pairs match too and are sorted out afterwards.
+_UNSTORABLE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
+
+
+class BadRequest(Exception):
+    """A request that is no GraphQL request; `status` and `headers` are the response's."""
+
+    def __init__(
+        self,
+        message: str,
+        status: int = 400,
+        *,
+        code: str = ErrorCode.INVALID,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep the sentence and the status."""
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The parameters of one request (section "Request Parameters")."""
+
+    query: str
+    operation_name: str | None = None
+    variables: dict[str, Any] = field(default_factory=dict)
+    extensions: dict[str, Any] = field(default_factory=dict)
+
+
+def of_post(request: HttpRequest) -> Parameters:
+    """Return the parameters in a body of JSON; raises BadRequest."""
+    if request.content_type != JSON_TYPE:
+        raise BadRequest(f"Send the request as {JSON_TYPE}.", 415)
+    charset = (request.content_params or {}).get("charset", "utf-8").strip('"').lower()
+    if charset not in {"utf-8", "utf8"}:
+        raise BadRequest("Send the request in UTF-8.", 415)
+    try:
+        body = request.body
+    except RequestDataTooBig:
+        raise BadRequest("The request is too large.", 413) from None
+    except UnreadablePostError:
+        raise BadRequest("The request ended before its end.") from None
+    data = _json(body, "The body")
+    if isinstance(data, list):
+        raise BadRequest("Send one operation per request; batches are not supported.")
+    if not isinstance(data, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return _parameters(data)
+
+
+def of_get(request: HttpRequest) -> Parameters:
+    """Return the parameters in the query string; raises BadRequest."""
+    data: dict[str, Any] = {}
+    for name in ("query", "operationName", "variables", "extensions"):
+        value = request.GET.get(name)
+        if value is None or (value == "" and name != "query"):
+            continue
+        if name in {"variables", "extensions"}:
+            data[name] = _json(value.encode(errors="surrogatepass"), f"`{name}`")
+        else:
+            data[name] = value
+    return _parameters(data)
+
+
+def _json(text: bytes, what: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        data = json.loads(text.decode(), parse_constant=refuse)
+    except UnicodeDecodeError:
+        raise BadRequest(f"{what} is not UTF-8.") from None
+    except RecursionError:
+        raise BadRequest(f"{what} is nested too deeply.") from None
+    except ValueError:
+        raise BadRequest(f"{what} is not JSON.") from None
+    if _UNSTORABLE.search(text) and not _is_storable(data):
+        raise BadRequest(f"{what} contains a NUL character or half of a surrogate pair.")
+    return data
+
+
+def _is_storable(data: Any) -> bool:
+    try:
+        text = json.dumps(data, ensure_ascii=False)
+        text.encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    # json.dumps spells NUL as an escape, and a backslash as two.
+    return not re.search(r"(?<!\\)(\\\\)*\\u0000", text)
+
+
+def _parameters(data: dict[str, Any]) -> Parameters:
+    query, name = data.get("query"), data.get("operationName")
+    variables, extensions = data.get("variables"), data.get("extensions")
+    if not isinstance(query, str):
+        raise BadRequest("`query` must be a string: the GraphQL document.")
+    if name is not None and not isinstance(name, str):
+        raise BadRequest("`operationName` must be a string or null.")
+    if variables is not None and not isinstance(variables, dict):
+        raise BadRequest("`variables` must be an object or null.")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise BadRequest("`extensions` must be an object or null.")
+    return Parameters(query, name or None, variables or {}, extensions or {})
+
+
+def media_type(accept: str) -> str:
+    """Return the media type to answer in: the newer one only for who names it.
+
+    Who asks for neither gets JSON all the same: refusing would help nobody.
+    """
+    best, best_quality = JSON_TYPE, 0.0
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        if name not in {JSON_TYPE, RESPONSE_TYPE}:
+            continue
+        quality = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    quality = float(parameter[2:])
+                except ValueError:
+                    quality = 0.0
+        if quality > best_quality or (quality == best_quality and name == RESPONSE_TYPE):
+            best, best_quality = name, quality
+    return best
+
+
+def is_navigation(request: HttpRequest) -> bool:
+    """Return whether a browser opens the address as a page."""
+    return request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+
+
+def respond(request: HttpRequest, body: Mapping[str, Any]) -> HttpResponse:
+    """Return the response to a well-formed request.
+
+    JSON is always 200; the newer media type says 400 when nothing was executed (no `data`).
+    """
+    kind = media_type(request.headers.get("Accept", ""))
+    status = 400 if kind == RESPONSE_TYPE and "data" not in body else 200
+    return _response(kind, body, status)
+
+
+def refuse(request: HttpRequest, error: BadRequest) -> HttpResponse:
+    """Return the response to what is no GraphQL request, in the shape of one."""
+    body = errors_body([{"message": error.message, "extensions": {"code": str(error.code)}}])
+    response = _response(media_type(request.headers.get("Accept", "")), body, error.status)
+    for name, value in error.headers.items():
+        response[name] = value
+    return response
+
+
+def errors_body(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the body of an answer without data."""
+    return {"errors": list(errors)}
+
+
+def _response(kind: str, body: Mapping[str, Any], status: int) -> HttpResponse:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    response = HttpResponse(text.encode(), content_type=f"{kind}; charset=utf-8", status=status)
+    response["Cache-Control"] = "no-store"
+    response["Vary"] = "Accept, Authorization, Cookie, X-Tenant-ID"
+    return response

@@ -1,0 +1,49 @@
+"""The schema, assembled: root types from the nouns, scalars, and how operations get in.
+
+Nothing is decided here. `manage.py export_schema graph.schema:schema` prints schema.graphql.
+"""
+
+import strawberry
+from django.conf import settings
+from strawberry.schema.config import StrawberryConfig
+
+from graph.assets import AssetQueries
+from graph.documents import Prepared
+from graph.library import AssetMutations
+from graph.members import MemberQueries
+from graph.nodes import NodeQueries
+from graph.scalars import SCALARS
+from graph.tenants import TenantMutations, TenantQueries
+
+
+@strawberry.type(
+    description=(
+        "What can be read. Each operation sees one consistent moment and the tenant it entered: by "
+        "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
+    )
+)
+class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
+    """The root of reads."""
+
+
+@strawberry.type(
+    description=(
+        "What can be changed. Mutations of one request run in order. Each is done as a whole or "
+        "refused in its payload's `errors` and then leaves nothing behind, and those beside it "
+        "stay. When one fails for a reason of ours (an error with the code INTERNAL), the whole "
+        "request is undone."
+    )
+)
+class Mutation(TenantMutations, AssetMutations):
+    """The root of writes."""
+
+
+schema = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    extensions=[Prepared],
+    config=StrawberryConfig(
+        scalar_map=SCALARS,
+        disable_field_suggestions=not settings.DEBUG,
+    ),
+)

@@ -1,0 +1,156 @@
+"""The GraphQL door: one HTTP request, one operation, one transaction.
+
+Called by project.urls. The stages are the methods of `GraphView`, in order: what kind of request,
+who asks, what is asked, and then, inside the door, execution and the building of the response.
+Nothing here knows a noun.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.http import HttpResponse, HttpResponseRedirect
+from django.views.decorators.csrf import csrf_exempt
+from strawberry.django.views import GraphQLView
+
+from graph import graphiql, requests
+from graph.context import Context
+from graph.documents import Refused, is_query, operation_of
+from graph.errors import cause_of, is_expected, rendered
+from graph.requests import BadRequest, Parameters
+from graph.schema import schema
+from rls import acting_as
+from tenancy.credentials import csrf_refusal
+from tenancy.errors import ErrorCode, NotSignedIn, TenantRequired
+from tenancy.middleware import refusal
+from tenancy.views import sign_in_url
+
+if TYPE_CHECKING:
+    from django.http.response import HttpResponseBase
+    from graphql import GraphQLError, OperationDefinitionNode
+    from strawberry.types import ExecutionResult
+
+    from tenancy.middleware import SignateRequest
+
+logger = logging.getLogger("signate.graphql")
+
+
+class GraphView(GraphQLView[Context, None]):
+    """Strawberry's view with our stages."""
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer one request."""
+        del args, kwargs
+        try:
+            page = self.page(request)
+            if page is not None:
+                return page
+            self.admit(request)
+            return self.answer(request, self.parameters(request))
+        except BadRequest as error:
+            return requests.refuse(request, error)
+
+    def page(self, request: SignateRequest) -> HttpResponse | None:
+        """Return what a browser that opens the address is shown; None for everybody else."""
+        if not requests.is_navigation(request):
+            return None
+        if not request.actor.is_signed_in:
+            return HttpResponseRedirect(sign_in_url(request))
+        return graphiql.page(request)
+
+    def admit(self, request: SignateRequest) -> None:
+        """Raise BadRequest for a method there is none of, for strangers, and for forged requests.
+
+        A cookie comes along whoever makes the browser send the request. So what is borne by one
+        only posts, and proves with Django's token that a page of ours wrote it.
+        """
+        if request.method not in {"GET", "POST"}:
+            raise BadRequest("Use POST, or GET for queries.", 405, headers={"Allow": "GET, POST"})
+        if not request.actor.is_signed_in:
+            told = refusal(NotSignedIn("Sign in to use GraphQL."), request)
+            raise BadRequest(
+                "Sign in to use GraphQL.",
+                401,
+                code=ErrorCode.UNAUTHENTICATED,
+                headers={"WWW-Authenticate": told["WWW-Authenticate"]},
+            )
+        if request.credential != "session":
+            return
+        if request.method == "GET":
+            raise BadRequest(
+                "Use POST: GET is for requests with an Authorization header.",
+                405,
+                headers={"Allow": "POST"},
+            )
+        reason = csrf_refusal(request)
+        if reason is not None:
+            raise BadRequest(f"CSRF: {reason}", 403, code=ErrorCode.FORBIDDEN)
+
+    def parameters(self, request: SignateRequest) -> Parameters:
+        """Return what is asked; raises BadRequest for what is no GraphQL request."""
+        return requests.of_get(request) if request.method == "GET" else requests.of_post(request)
+
+    def answer(self, request: SignateRequest, asked: Parameters) -> HttpResponse:
+        """Return the response to a well-formed request."""
+        try:
+            document, operation = operation_of(schema, asked.query, asked.operation_name)
+        except Refused as refused:
+            errors = [rendered(error, request.id) for error in refused.errors]
+            return requests.respond(request, requests.errors_body(errors))
+        if request.method == "GET" and not is_query(operation):
+            raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
+        context = Context(request=request, actor=request.actor, document=document)
+        with acting_as(request.actor, read_only=is_query(operation)):
+            result = schema.execute_sync(
+                asked.query,
+                variable_values=asked.variables,
+                context_value=context,
+                operation_name=asked.operation_name,
+                operation_extensions=asked.extensions,
+            )
+            return self.conclude(request, operation, result)
+
+    def conclude(
+        self,
+        request: SignateRequest,
+        operation: OperationDefinitionNode,
+        result: ExecutionResult,
+    ) -> HttpResponse:
+        """Return the response to what was executed; undo all of it where it must not stay.
+
+        GraphQL swallows exceptions, and a transaction commits unless it is told otherwise.
+        """
+        errors = result.errors or []
+        _raise_when_away(errors)
+        if any(isinstance(cause_of(error), TenantRequired) for error in errors):
+            transaction.set_rollback(True)
+            return refusal(TenantRequired())
+        if not is_query(operation) and not all(map(is_expected, errors)):
+            transaction.set_rollback(True)
+            shown = [rendered(error, request.id) for error in errors if not is_expected(error)]
+            return requests.respond(request, {"data": None, "errors": shown})
+        body: dict[str, Any] = {}
+        if errors:
+            body["errors"] = [rendered(error, request.id) for error in errors]
+        # Without a path nothing was executed: variables that do not fit, say.
+        if result.data is not None or not errors or any(error.path for error in errors):
+            body["data"] = result.data
+        if result.extensions:
+            body["extensions"] = result.extensions
+        return requests.respond(request, body)
+
+
+def _raise_when_away(errors: list[GraphQLError]) -> None:
+    """Raise what says that the database is gone, for the middleware to answer with 503."""
+    for error in errors:
+        cause = cause_of(error)
+        if isinstance(cause, InterfaceError) or (
+            isinstance(cause, OperationalError)
+            and (connection.connection is None or connection.connection.closed)
+        ):
+            raise cause
+
+
+graphql = csrf_exempt(GraphView.as_view(schema=schema))

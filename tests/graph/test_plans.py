@@ -1,0 +1,200 @@
+"""Every listing at 100,000 rows: PostgreSQL walks a tenant-leading index and sorts nothing."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from assets.models import Asset
+from graph import assets, members
+from graph.connections import Ordering
+from graph.enums import OrderDirection
+from graph.tenants import TenantOrderField
+from rls import acting_as
+from tenancy.models import Membership
+from tests import databases
+from tests.conftest import PLATFORM, Graph, basic
+from tests.graph.conftest import sent_inside
+from tests.world import create_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from django.db.models import Model
+
+    from graph.connections import SortKey
+    from tests.world import World
+
+ROWS = 100_000
+# As the tenant itself, under its wall: names and dates missing in every tenth, ties everywhere.
+ASSETS = """
+INSERT INTO assets (id, tenant_id, asset_id, name, start_date, end_date, is_enabled, is_processing,
+  nocache, play_order, skip_asset_check, skip_ssl_verify, play_days, is_reachable, metadata,
+  created_at, updated_at, tags, description, thumbnail_url, processing_status, view_count,
+  media_path)
+SELECT gen_random_uuid(), get_tenant_context(), i::text,
+  CASE WHEN i %% 10 > 0 THEN 'name ' || i * 7919 %% 100003 END,
+  CASE WHEN i %% 10 > 1 THEN timestamptz '2024-01-01' + i * 7919 %% 100003 * interval '1 min' END,
+  CASE WHEN i %% 10 > 2 THEN timestamptz '2026-01-01' + i * 7919 %% 100003 * interval '1 h' END,
+  i %% 2 = 0, false, false, i * 31 %% 5000, false, false, '{1,2,3,4,5,6,7}', true, '{}', now(),
+  timestamptz '2025-01-01' + i * 17 %% 100003 * interval '1 s', '{}', '', '', 'completed', 0, ''
+FROM generate_series(1, %s) i
+"""
+# As the maintenance role: nobody else may make other people and their tenants.
+USERS = """
+INSERT INTO users (id, username, first_name, last_name, email, is_staff, is_superuser, is_active,
+  date_joined, credential_version)
+SELECT gen_random_uuid(), 'u' || i, '', '', '', false, false, true, now(), 1
+FROM generate_series(1, %s) i
+"""
+MEMBERS = """
+INSERT INTO tenant_users (id, tenant_id, user_id, role, permissions, is_active, joined_at)
+SELECT gen_random_uuid(), %s, id, (ARRAY['manager', 'operator', 'viewer'])[1 + length(username) %% 3],
+  '{}', true, date_joined + length(username) * interval '1 s'
+FROM users WHERE username LIKE 'u%%'
+"""
+TENANTS = """
+INSERT INTO tenants (id, name, slug, database_name, created_at, updated_at, is_active,
+  subscription_tier, max_devices, max_users, storage_quota_gb, max_assets, features, settings)
+SELECT gen_random_uuid(), 't' || i, 't' || i, 't' || i, now(), now(), true, 'basic', 5, 10, 10, 100,
+  '{}', '{}' FROM generate_series(1, %s) i
+"""
+
+
+@pytest.fixture
+def crowded(scratch_database: str) -> World:
+    """A world whose acme has 100,000 assets and members, among 100,000 other tenants."""
+    world = create_world()
+    with acting_as(world.acme.owner), connection.cursor() as cursor:
+        cursor.execute(ASSETS, [ROWS])
+    with databases.maintenance(scratch_database) as owner:
+        owner.execute(USERS, [ROWS])
+        owner.execute(MEMBERS, [world.acme.tenant.pk])
+        owner.execute(TENANTS, [ROWS])
+        owner.execute("ANALYZE")
+    return world
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes_of(below)
+
+
+def indexes() -> dict[str, list[str]]:
+    """Return the columns of every index by its name; an expression is an empty one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT i.relname, array(SELECT COALESCE(a.attname::text, '') FROM "
+            "unnest(x.indkey::int2[]) WITH ORDINALITY u (n, place) LEFT JOIN pg_attribute a "
+            "ON a.attrelid = x.indrelid AND a.attnum = u.n ORDER BY place) "
+            "FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid"
+        )
+        return dict(cursor.fetchall())
+
+
+def sent_for(graph: Graph, document: str) -> tuple[str, dict[str, Any]]:
+    """Return the last statement that answers a document, and the answer."""
+    with CaptureQueriesContext(connection) as captured:
+        data = graph.data(document)
+    sent = sent_inside(captured)[-1]
+    return sent, data
+
+
+def plan_of(world: World, sent: str, table: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run a statement under EXPLAIN; return its nodes, and the one that reads `table`."""
+    with acting_as(world.acme.owner, read_only=True), connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sent}")
+        explained = cursor.fetchone()[0]
+    plan = explained if isinstance(explained, list) else json.loads(explained)
+    nodes = list(nodes_of(plan[0]["Plan"]))
+    [scan] = [node for node in nodes if node.get("Relation Name") == table]
+    return nodes, scan
+
+
+def cursor_in_the_middle(world: World, model: type[Model], ordering: Ordering) -> str:
+    """Return a cursor with half of the list on either side, where skipping row by row would show."""
+    with acting_as(world.acme.owner, read_only=True):
+        rows = model._default_manager.order_by(*ordering.order_by(backward=False))
+        return ordering.dump(ordering.cursor_of(rows[ROWS // 2]))
+
+
+LISTINGS: list[tuple[str, type[Model], Mapping[Any, SortKey]]] = [
+    ("assets", Asset, assets.SORT_KEYS),
+    ("memberships", Membership, members.SORT_KEYS),
+]
+
+
+def check_pages(world: World, graph: Graph) -> set[str]:
+    """Check the first page and the middle one of every list in every order, both ways."""
+    columns, used = indexes(), set()
+    for (field, model, keys), direction in product(LISTINGS, OrderDirection):
+        for name in keys:
+            ordering = Ordering.of(keys, name, direction)
+            middle = cursor_in_the_middle(world, model, ordering)
+            for window in (
+                "first: 50",
+                "first: 500",
+                "last: 50",
+                f'first: 50, after: "{middle}"',
+                f'last: 50, before: "{middle}"',
+            ):
+                sent, data = sent_for(
+                    graph,
+                    f"{{ {field}(order: {{field: {name.name}, direction: {direction.name}}}, "
+                    f"{window}) {{ pageInfo {{ hasNextPage hasPreviousPage }} "
+                    "edges { node { id } } } }",
+                )
+                where = (field, name.name, direction.name, window)
+                size = int(window.split(":")[1].split(",")[0])
+                assert len(data[field]["edges"]) == size, where
+                nodes, scan = plan_of(world, sent, model._meta.db_table)
+                assert not [node for node in nodes if "Sort" in node["Node Type"]], where
+                assert columns[scan["Index Name"]][0] == "tenant_id", where
+                # One more to know that it goes on, and the item at the cursor.
+                assert scan["Actual Rows"] <= size + 2, where
+                assert scan.get("Rows Removed by Filter", 0) == 0, where
+                used.add(scan["Index Name"])
+    return used
+
+
+def test_every_listing_walks_an_index_that_starts_with_the_tenant(crowded: World) -> None:
+    graph = Graph(Client(headers=basic("acme-owner"), HTTP_HOST=f"acme.{PLATFORM}"))
+    assert check_pages(crowded, graph) == {
+        "assets_by_created_at",
+        "assets_by_play_order",
+        "assets_by_name",
+        "assets_by_updated_at",
+        "assets_by_start_date",
+        "assets_by_end_date",
+        "tenant_users_by_joined",
+        "tenant_users_by_role",
+    }
+
+    # Under a filter that many meet, an index still gives the order and nothing is sorted.
+    sent, _ = sent_for(
+        graph,
+        "{ assets(filter: {isActive: true}, order: {field: NAME}) { edges { node { id } } } }",
+    )
+    nodes, scan = plan_of(crowded, sent, "assets")
+    assert not [node for node in nodes if "Sort" in node["Node Type"]]
+    assert scan["Index Name"] == "assets_by_name"
+
+    sent, _ = sent_for(graph, '{ asset(assetId: "77777") { name } }')
+    assert plan_of(crowded, sent, "assets")[1]["Index Name"] == "assets_tenant_asset_id"
+
+    # A person's own tenants are found by their keys, however many tenants there are.
+    for order in TenantOrderField:
+        sent, data = sent_for(
+            graph, f"{{ tenants(order: {{field: {order.name}}}) {{ edges {{ node {{ id }} }} }} }}"
+        )
+        assert len(data["tenants"]["edges"]) == 1
+        _, scan = plan_of(crowded, sent, "tenants")
+        assert scan["Node Type"] != "Seq Scan", scan
+        assert scan.get("Rows Removed by Filter", 0) == 0, scan
