@@ -1,0 +1,276 @@
+"""Every id-taking field of the schema, given another tenant's id, answers as to an id of nobody.
+
+The fields are found by walking the schema; one without its row below fails the build. Each row is
+an operation with `$id`. The two answers must be the same to the byte, request id and the id itself
+aside, and every row of the other tenant the same down to `updated_at`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    get_named_type,
+)
+from psycopg import sql
+from strawberry.relay import to_base64
+
+from graph.nodes import READERS
+from graph.schema import schema
+from rls import acting_as
+from rls.declared import declared, is_tenant_owned
+from tenancy.models import Membership, Tenant, TenantSettings
+from tests import databases
+from tests.conftest import PLATFORM, Graph, basic
+from tests.isolation.probes import GLOBAL_ROWS
+from tests.world import create_world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.db.models import Model
+    from django.test import Client
+    from graphql import GraphQLInputType
+
+    from tests.world import Inhabited, World
+
+# Arguments that name a row by something other than the scalar ID.
+LEGACY_IDS = {"assetId", "assetIds"}
+LEGACY = "legacy id"
+
+ASSET = "id assetId name updatedAt"
+PAGE = f"totalCount edges {{ node {{ {ASSET} }} }}"
+FAULTS = "errors { field message code }"
+# The argument that takes an id: what ids it takes, and an operation that gives it one.
+ROWS: dict[str, tuple[tuple[str, ...], str]] = {
+    "Query.node.id": (
+        tuple(READERS),
+        f"query($id: ID!) {{ node(id: $id) {{ __typename id ... on Asset {{ {ASSET} }} }} }}",
+    ),
+    "Query.nodes.ids": (tuple(READERS), "query($id: ID!) { nodes(ids: [$id]) { __typename id } }"),
+    "Query.asset.id": (("Asset",), f"query($id: ID!) {{ asset(id: $id) {{ {ASSET} }} }}"),
+    "Query.asset.assetId": (
+        (LEGACY,),
+        f"query($id: String!) {{ asset(assetId: $id) {{ {ASSET} }} }}",
+    ),
+    "Query.assets.filter.ids": (
+        ("Asset",),
+        f"query($id: ID!) {{ assets(filter: {{ids: [$id]}}) {{ {PAGE} }} }}",
+    ),
+    "Query.assets.filter.assetIds": (
+        (LEGACY,),
+        f"query($id: String!) {{ assets(filter: {{assetIds: [$id]}}) {{ {PAGE} }} }}",
+    ),
+    "Tenant.assets.filter.ids": (
+        ("Asset",),
+        f"query($id: ID!) {{ tenant {{ assets(filter: {{ids: [$id]}}) {{ {PAGE} }} }} }}",
+    ),
+    "Tenant.assets.filter.assetIds": (
+        (LEGACY,),
+        f"query($id: String!) {{ tenant {{ assets(filter: {{assetIds: [$id]}}) {{ {PAGE} }} }} }}",
+    ),
+    "Mutation.updateAsset.input.id": (
+        ("Asset",),
+        (
+            'mutation($id: ID!) { updateAsset(input: {id: $id, name: "taken"}) '
+            f"{{ asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.deleteAssets.input.ids": (
+        ("Asset",),
+        f"mutation($id: ID!) {{ deleteAssets(input: {{ids: [$id]}}) {{ deletedIds {FAULTS} }} }}",
+    ),
+    "Mutation.reorderAssets.input.ids": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { reorderAssets(input: {ids: [$id]}) "
+            f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+}
+CASES = [(path, kind) for path, (kinds, _) in ROWS.items() for kind in kinds]
+IDS = [f"{path}-{kind}" for path, kind in CASES]
+# With the wall down these leak; the others name the tenant in their queries as well (which they do
+# for the planner's sake), and are a second wall that nobody should rely on.
+ONLY_THE_WALL = {
+    "Query.node.id-User",
+    "Query.nodes.ids-User",
+    "Query.node.id-Tenant",
+    "Query.nodes.ids-Tenant",
+}
+
+
+def _input_paths(kind: GraphQLInputType, path: str, depth: int = 0) -> Iterator[str]:
+    named = get_named_type(kind)
+    if isinstance(named, GraphQLInputObjectType):
+        assert depth < 6, f"{path} nests without end"
+        for name, field in named.fields.items():
+            if name in LEGACY_IDS:
+                yield f"{path}.{name}"
+            yield from _input_paths(field.type, f"{path}.{name}", depth + 1)
+    elif named.name == "ID":
+        yield path
+
+
+def id_taking_arguments() -> set[str]:
+    """Return `Type.field.argument.path` of every argument in the schema that names a row."""
+    found: set[str] = set()
+    for type_ in schema._schema.type_map.values():
+        if not isinstance(type_, (GraphQLObjectType, GraphQLInterfaceType)):
+            continue
+        if type_.name.startswith("__"):
+            continue
+        for field_name, field in type_.fields.items():
+            for name, argument in field.args.items():
+                path = f"{type_.name}.{field_name}.{name}"
+                if name in LEGACY_IDS:
+                    found.add(path)
+                found.update(_input_paths(argument.type, path))
+    return found
+
+
+def foreign_id(kind: str, place: Inhabited) -> str:
+    """Return the id of something of `place`."""
+    if kind == LEGACY:
+        return place.assets[2].asset_id
+    if kind == "Asset":
+        return to_base64(kind, place.assets[0].pk)
+    if kind == "Tenant":
+        return to_base64(kind, place.tenant.pk)
+    if kind in {"User", "Viewer"}:
+        return to_base64(kind, place.viewer.user_id)
+    model: type[Model] = {"Membership": Membership, "TenantSettings": TenantSettings}[kind]
+    with acting_as(place.owner):
+        newest = model._default_manager.filter(tenant=place.tenant.pk).latest("pk")
+        return to_base64(kind, newest.pk)
+
+
+def nobodys_id(kind: str) -> str:
+    """Return an id of the same form that nothing has."""
+    return f"only-{uuid4().hex[:6]}" if kind == LEGACY else to_base64(kind, uuid4())
+
+
+def rows_of(place: Inhabited) -> dict[str, list[dict[str, Any]]]:
+    """Return every tenant-owned row of `place` and its tenant's, read through its own door."""
+    models: list[type[Model]] = [*filter(is_tenant_owned, apps.get_models()), Tenant]
+    with acting_as(place.owner):
+        return {
+            model.__name__: list(model._default_manager.order_by("pk").values()) for model in models
+        }
+
+
+def answer(graph: Graph, document: str, id_: str) -> tuple[int, str]:
+    """Return status and body, with the id itself blotted out."""
+    response = graph.post(document, {"id": id_})
+    return response.status_code, response.content.decode().replace(id_, "ID")
+
+
+def test_every_id_taking_argument_has_its_row() -> None:
+    assert id_taking_arguments() == ROWS.keys()
+
+
+@pytest.mark.parametrize(("path", "kind"), CASES, ids=IDS)
+def test_another_tenants_id_is_nobodys_id(
+    world: World, gql: Callable[..., Graph], path: str, kind: str
+) -> None:
+    document = ROWS[path][1]
+    graph = gql("acme-owner")
+    # The probe works: the same operation with an id of one's own says something else.
+    before = rows_of(world.globex)
+    foreign = answer(graph, document, foreign_id(kind, world.globex))
+    assert foreign == answer(graph, document, nobodys_id(kind))
+    assert foreign[0] == 200
+    assert world.globex.marker not in foreign[1]
+    assert rows_of(world.globex) == before
+
+
+@pytest.mark.parametrize(("path", "kind"), CASES, ids=IDS)
+def test_the_same_operation_finds_ones_own(
+    world: World, gql: Callable[..., Graph], path: str, kind: str
+) -> None:
+    """Without this, an operation that never finds anything would pass for a safe one."""
+    document = ROWS[path][1]
+    graph = gql("acme-viewer" if kind == "Viewer" else "acme-owner")
+    own = answer(graph, document, foreign_id(kind, world.acme))
+    assert own != answer(graph, document, nobodys_id(kind))
+    assert own[0] == 200
+    assert '"errors":[{' not in own[1]
+
+
+def test_one_foreign_id_among_ones_own_undoes_all_of_it(
+    world: World, gql: Callable[..., Graph]
+) -> None:
+    graph = gql("acme-owner")
+    own = [to_base64("Asset", asset.pk) for asset in world.acme.assets]
+    before = rows_of(world.acme), rows_of(world.globex)
+    for mutation, field in (("deleteAssets", "deletedIds"), ("reorderAssets", "assets { id }")):
+        answers = []
+        for stranger in (foreign_id("Asset", world.globex), nobodys_id("Asset")):
+            data = graph.data(
+                f"mutation($ids: [ID!]!) {{ {mutation}(input: {{ids: $ids}}) "
+                f"{{ {field} {FAULTS} }} }}",
+                ids=[own[0], stranger, own[1]],
+            )
+            answers.append(data)
+            assert [e["code"] for e in data[mutation]["errors"]] == ["NOT_FOUND"]
+        assert answers[0] == answers[1]
+    assert (rows_of(world.acme), rows_of(world.globex)) == before
+
+
+def test_lists_and_counts_show_ones_own_rows_only(world: World, gql: Callable[..., Graph]) -> None:
+    for mine, other in ((world.acme, world.globex), (world.globex, world.acme)):
+        response = gql(f"{mine.tenant.slug}-owner").post(
+            "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
+            "user { username email } tenant { name } } } } } memberships { totalCount } "
+            f"assets {{ {PAGE} }} playlist {{ assets {{ name }} }} tenants {{ totalCount }} "
+            "me { memberships { tenant { name } } } }"
+        )
+        text = response.content.decode()
+        assert other.marker not in text
+        data = json.loads(text)["data"]
+        assert data["assets"]["totalCount"] == 3
+        assert data["tenants"]["totalCount"] == 1
+        # Five roles, and the person who is in both.
+        assert data["memberships"]["totalCount"] == 6
+
+
+def test_a_person_in_two_tenants_sees_one_at_a_time(
+    world: World, client_of: Callable[..., Client]
+) -> None:
+    for mine, other in ((world.acme, world.globex), (world.globex, world.acme)):
+        graph = Graph(client_of("both", headers={"X-Tenant-ID": mine.tenant.slug}))
+        names = [
+            edge["node"]["name"]
+            for edge in graph.data(f"{{ assets {{ {PAGE} }} }}")["assets"]["edges"]
+        ]
+        assert len(names) == 3
+        assert all(mine.marker in name for name in names)
+        response = graph.post(f"{{ assets {{ {PAGE} }} tenant {{ name settings {{ logoUrl }} }} }}")
+        assert other.marker not in response.content.decode()
+
+
+def test_with_the_wall_down_the_matrix_is_red(scratch_database: str) -> None:
+    """The tenant is named in queries as well, but where only the wall stands, it must show."""
+    from django.test import Client as DjangoClient
+
+    world = create_world()
+    with databases.maintenance(scratch_database) as connection:
+        for table in (*declared().walls, *GLOBAL_ROWS):
+            connection.execute(
+                sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(sql.Identifier(table))
+            )
+    graph = Graph(DjangoClient(headers=basic("acme-owner"), HTTP_HOST=f"acme.{PLATFORM}"))
+    red = {
+        f"{path}-{kind}"
+        for path, kind in CASES
+        if answer(graph, ROWS[path][1], foreign_id(kind, world.globex))
+        != answer(graph, ROWS[path][1], nobodys_id(kind))
+    }
+    assert red >= ONLY_THE_WALL

@@ -1,0 +1,86 @@
+"""Every table of the catalogue against another tenant; red when the wall is taken down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.db import connections, transaction
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from rls.audit import Catalogue
+from rls.declared import declared
+from tests import databases
+from tests.isolation.probes import GLOBAL_ROWS, TENANT_PROBES, probe
+from tests.world import create_world
+
+if TYPE_CHECKING:
+    from tests.world import World
+
+TABLES = sorted(declared().walls)
+MATRIX = [
+    *((table, one) for table in TABLES for one in TENANT_PROBES),
+    *((table, one) for table, probes in GLOBAL_ROWS.items() for one in probes),
+]
+
+
+def foreign_row(table: str, world: World) -> dict[str, Any]:
+    """Return a committed row of globex, its key first, read as the maintenance role."""
+    name = connections["default"].settings_dict["NAME"]
+    if table in GLOBAL_ROWS:
+        key = {"user_credentials": "user_id"}.get(table, "id")
+        owner = {"tenants": world.globex.tenant.id}.get(table, world.globex.owner.user_id)
+        return {key: owner}
+    with (
+        psycopg.connect(databases.owner_conninfo(name), row_factory=dict_row) as connection,
+    ):
+        generated = connection.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attgenerated <> ''",
+            [table],
+        ).fetchall()
+        row = connection.execute(
+            sql.SQL("SELECT * FROM {} WHERE tenant_id = %s LIMIT 1").format(sql.Identifier(table)),
+            [world.globex.tenant.id],
+        ).fetchone()
+    assert row is not None, f"the world has no row of globex in {table}: make one in tests/world.py"
+    computed = {column["attname"] for column in generated}
+    adapted = {
+        key: Jsonb(value) if isinstance(value, dict) else value
+        for key, value in row.items()
+        if key not in computed
+    }
+    return {"id": adapted.pop("id"), **adapted}
+
+
+@pytest.mark.django_db
+def test_every_table_of_the_catalogue_has_its_rows() -> None:
+    """A table that nobody declared, or a global one with policies and no row here, fails."""
+    known = declared()
+    assert Catalogue(connections["default"]).tenant_tables == TABLES
+    assert {t for t, g in known.globals.items() if g.policies} == GLOBAL_ROWS.keys()
+
+
+@pytest.mark.parametrize(
+    ("table", "one"), MATRIX, ids=[f"{table}-{one.__name__}" for table, one in MATRIX]
+)
+def test_the_wall_refuses(world: World, table: str, one: Any) -> None:
+    assert probe(table, one, world, foreign_row(table, world)) is None
+
+
+def test_with_the_wall_down_every_row_of_the_matrix_is_red(scratch_database: str) -> None:
+    world = create_world()
+    with databases.maintenance(scratch_database) as connection:
+        for table in (*TABLES, *GLOBAL_ROWS):
+            connection.execute(
+                sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(sql.Identifier(table))
+            )
+    with transaction.atomic():
+        green = [
+            f"{table}-{one.__name__}"
+            for table, one in MATRIX
+            if probe(table, one, world, foreign_row(table, world)) is None
+        ]
+    assert green == []
