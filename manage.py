@@ -37,9 +37,14 @@ NEEDS_NO_SERVER = frozenset(
 )
 
 
+def command_of(arguments: "list[str]") -> str:
+    """Return the command that `arguments` name; `help` when they name none."""
+    return next((word for word in arguments if not word.startswith("-")), "help")
+
+
 def needs_servers(arguments: "list[str]") -> bool:
     """Return whether the command line `arguments` (without the program's name) needs servers."""
-    command = next((word for word in arguments if not word.startswith("-")), "help")
+    command = command_of(arguments)
     asks_for_help = command != "test" and not {"-h", "--help"}.isdisjoint(arguments)
     return command not in NEEDS_NO_SERVER and not asks_for_help
 
@@ -53,11 +58,14 @@ def main() -> None:
     from project import bootstrap
 
     bootstrap.ensure_dependencies()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     if needs_servers(sys.argv[1:]):
         from project import embedded
 
         embedded.ensure_running()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+        from project import upkeep
+
+        upkeep.require_current_schema(command_of(sys.argv[1:]))
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
