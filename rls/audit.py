@@ -6,22 +6,44 @@ needs no privilege. Reads only; every finding says the object, what is wrong and
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rls.declared import Declared, declared
 from rls.guard import role_faults
-from rls.names import ACCESS_POLICY, APP, BACKUP, LOOKUP, OWNER, TENANT_COLUMN, WALL_POLICY
+from rls.names import (
+    ACCESS_POLICY,
+    APP,
+    BACKUP,
+    LOOKUP,
+    OWNER,
+    TENANT_COLUMN,
+    TENANT_SETTING,
+    USER_SETTING,
+    WALL_POLICY,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from rls.policies import Policy
+
 # What pg_get_expr prints for rls.policies.wall_condition, with and without the sub-SELECT.
 WALL_EXPRESSIONS = {
     f"({TENANT_COLUMN} = ( SELECT get_tenant_context() AS get_tenant_context))",
     f"({TENANT_COLUMN} = get_tenant_context())",
+}
+
+# What pg_policy.polcmd says for a policy's command.
+COMMANDS = {"ALL": "*", "SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
+
+# What rls.migrations.0001_context made: every policy asks these two.
+CONTEXT_FUNCTIONS = {
+    "get_tenant_context": f"RETURN NULLIF(current_setting('{TENANT_SETTING}', true), '')::uuid",
+    "get_user_context": f"RETURN NULLIF(current_setting('{USER_SETTING}', true), '')::uuid",
 }
 
 RELATIONS_SQL = """
@@ -58,7 +80,8 @@ FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class t ON t.
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND k.contype = 'f'"""
 
 INDEXES_SQL = """
-SELECT c.relname, i.relname, x.indisunique, x.indisprimary, x.indisvalid AND x.indpred IS NULL,
+SELECT c.relname, i.relname, x.indisunique OR x.indisexclusion, x.indisprimary,
+       x.indisvalid AND x.indpred IS NULL,
        ARRAY(SELECT COALESCE(a.attname::text, '')
              FROM unnest(x.indkey::int2[]) WITH ORDINALITY u(num, place)
              LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.num
@@ -82,9 +105,27 @@ WHERE n.nspname = 'public' AND g.grantee <> c.relowner"""
 FUNCTIONS_SQL = """
 SELECT p.proname, p.proowner::regrole::text,
        EXISTS (SELECT FROM unnest(p.proconfig) s WHERE s LIKE 'search_path=pg_catalog,%'),
-       COALESCE((SELECT bool_or(g.grantee = 0) FROM aclexplode(p.proacl) g), true)
+       COALESCE((SELECT bool_or(g.grantee = 0) FROM aclexplode(p.proacl) g), true), p.prosrc
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'public' AND p.prosecdef"""
+
+CONTEXT_FUNCTIONS_SQL = """
+SELECT p.proname, COALESCE(pg_get_function_sqlbody(p.oid), ''), p.proconfig IS NULL
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'public' AND p.pronargs = 0 AND p.proname = ANY(%s)"""
+
+# A rule's statements run with the rights of the table's owner.
+RULES_SQL = """
+SELECT c.relname, r.rulename FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND r.rulename <> '_RETURN'"""
+
+SCHEMAS_SQL = """
+SELECT n.nspname, p.privilege
+FROM pg_namespace n, pg_roles r, unnest(ARRAY['USAGE', 'CREATE']) p (privilege)
+WHERE r.rolname = %s AND has_schema_privilege(r.oid, n.oid, p.privilege)
+  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND (n.nspname, p.privilege) <> ('public', 'USAGE')"""
 
 DEFAULT_GRANTS_SQL = """
 SELECT DISTINCT CASE WHEN g.grantee = 0 THEN 'public' ELSE g.grantee::regrole::text END
@@ -120,17 +161,39 @@ class Catalogue:
         self.indexes = self._rows(INDEXES_SQL)
         self.grants = self._rows(GRANTS_SQL)
         self.functions = self._rows(FUNCTIONS_SQL)
+        self.context_functions = self._rows(CONTEXT_FUNCTIONS_SQL, [list(CONTEXT_FUNCTIONS)])
+        self.rules = self._rows(RULES_SQL)
+        self.schemas = self._rows(SCHEMAS_SQL, [APP])
         self.default_grants = self._rows(DEFAULT_GRANTS_SQL)
 
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
-            cursor.execute(query)
+            cursor.execute(query, parameters)
             return list(cursor.fetchall())
 
     @property
     def tenant_tables(self) -> list[str]:
         """The tables that carry the tenant column."""
         return sorted(table for table, columns in self.columns.items() if TENANT_COLUMN in columns)
+
+
+def _plain(expression: str) -> str:
+    """Return SQL without what PostgreSQL adds when it prints an expression.
+
+    Parentheses go too: they are its own, so that only a change of grouping alone is not noticed.
+    """
+    return re.sub(r"::text\b|[\s()]+", "", re.sub(r"\s+AS \w+", "", expression))
+
+
+def _is_as_declared(found: tuple[Any, ...], policy: Policy) -> bool:
+    """Return whether a row of POLICIES_SQL, after its names, is `policy`."""
+    permissive, command, _roles, using, check = found
+    return (
+        bool(permissive)
+        and command == COMMANDS[policy.command]
+        and _plain(using) == _plain(policy.using)
+        and _plain(check) == _plain(policy.check)
+    )
 
 
 def _tables(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
@@ -160,14 +223,24 @@ def _columns(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
                 )
 
 
-def _policies(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
+def _policies_by_table(catalogue: Catalogue) -> dict[str, dict[str, tuple[Any, ...]]]:
     found: dict[str, dict[str, tuple[Any, ...]]] = {}
     for table, name, *rest in catalogue.policies:
         found.setdefault(table, {})[name] = tuple(rest)
+    return found
+
+
+def _walled(catalogue: Catalogue, expected: Declared) -> list[str]:
+    """Return the tables that have to have the wall's two policies."""
     walled = {*expected.walls, *catalogue.tenant_tables} - expected.globals.keys()
-    for table in sorted(walled & catalogue.columns.keys()):
+    return sorted(walled & catalogue.columns.keys())
+
+
+def _wall_policies(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
+    found = _policies_by_table(catalogue)
+    for table in _walled(catalogue, expected):
         for name, permissive in ((WALL_POLICY, False), (ACCESS_POLICY, True)):
-            policy = found.get(table, {}).pop(name, None)
+            policy = found.get(table, {}).get(name)
             if policy is None:
                 yield Finding("no-policy", table, f"the policy {name} is missing")
                 continue
@@ -181,19 +254,29 @@ def _policies(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
             )
             if not right:
                 yield Finding("changed-policy", table, f"the policy {name} is not the wall's")
+
+
+def _other_policies(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
+    found = _policies_by_table(catalogue)
+    for table in _walled(catalogue, expected):
+        for name in (WALL_POLICY, ACCESS_POLICY):
+            found.get(table, {}).pop(name, None)
     for table, policies in sorted(found.items()):
         allowed = expected.policies(table)
-        for name, (_, _, roles, _, _) in sorted(policies.items()):
-            if {(name, role) for role in roles} - allowed:
+        for name, policy in sorted(policies.items()):
+            if name not in allowed or set(policy[2]) - {allowed[name].role}:
                 yield Finding("extra-policy", table, f"no migration declared the policy {name}")
-        for name, _role in sorted(allowed - {(n, r) for n, p in policies.items() for r in p[2]}):
-            yield Finding("no-policy", table, f"the policy {name} is missing")
+            elif not _is_as_declared(policy, allowed[name]):
+                yield Finding("changed-policy", table, f"the policy {name} is not as declared")
+        for name, declared_policy in sorted(allowed.items()):
+            if name not in policies or declared_policy.role not in policies[name][2]:
+                yield Finding("no-policy", table, f"the policy {name} is missing")
 
 
 def _keys(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
     tenant_tables = set(catalogue.tenant_tables) - expected.globals.keys()
     for table, name, target, columns, targets in catalogue.foreign_keys:
-        if table in tenant_tables and target in tenant_tables:
+        if target in tenant_tables:
             pairs = set(zip(columns, targets, strict=True))
             if (TENANT_COLUMN, TENANT_COLUMN) not in pairs:
                 yield Finding(
@@ -202,6 +285,20 @@ def _keys(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
                     "it can point into another tenant; use db_constraint=False and "
                     "TenantForeignKey",
                 )
+    kept = {
+        (table, column, target)
+        for table, _, target, columns, targets in catalogue.foreign_keys
+        if (TENANT_COLUMN, TENANT_COLUMN) in zip(columns, targets, strict=True)
+        for column in columns
+    }
+    for table, column, target in sorted(expected.foreign_keys - kept):
+        yield Finding(
+            "no-foreign-key", f"{table}.{column}", f"nothing keeps it inside its tenant of {target}"
+        )
+
+
+def _indexes(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
+    tenant_tables = set(catalogue.tenant_tables) - expected.globals.keys()
     leading: set[str] = set()
     for table, name, unique, primary, whole, columns in catalogue.indexes:
         if table not in tenant_tables:
@@ -225,7 +322,7 @@ def _grants(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
     whole: dict[str, set[tuple[str, str]]] = {}
     narrow: dict[str, set[tuple[str, str, str]]] = {}
     for table, column, grantee, privilege in catalogue.grants:
-        if grantee == BACKUP:
+        if grantee == BACKUP and privilege == "SELECT":
             continue
         if column:
             narrow.setdefault(table, set()).add((grantee, privilege, column))
@@ -242,20 +339,38 @@ def _grants(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
             yield Finding(
                 "extra-grant", f"{table}.{column}", f"{grantee} was granted {privilege}; revoke it"
             )
+
+
+def _openings(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
+    """Yield what opens a way around tables' own grants and policies."""
+    del expected
+    for schema, privilege in sorted(catalogue.schemas):
+        yield Finding("schema", schema, f"{APP} has {privilege} on it; revoke it")
     for (grantee,) in catalogue.default_grants:
         yield Finding("default-grant", grantee, "new tables would be granted to it unasked")
-
-
-def _views_and_functions(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
+    for table, name in sorted(catalogue.rules):
+        yield Finding("rule", f"{table}.{name}", "it acts as the table's owner; drop it")
     granted = {table for table, _, grantee, _ in catalogue.grants if grantee in {APP, "public"}}
     for name, kind, _, _, invoker, _ in catalogue.relations:
         if kind == "v" and not invoker:
             yield Finding("view", name, "it reads as its owner; make it WITH (security_invoker)")
         if kind in {"m", "f"} and name in granted:
             yield Finding("view", name, "row-level security cannot cover it; revoke the grant")
-    for name, owner, pinned, public in catalogue.functions:
+
+
+def _functions(catalogue: Catalogue, expected: Declared) -> Iterator[Finding]:
+    context = {name: (body, plain) for name, body, plain in catalogue.context_functions}
+    for name, body in CONTEXT_FUNCTIONS.items():
+        printed, plain = context.get(name, ("", False))
+        if _plain(printed) != _plain(body) or not plain:
+            yield Finding("changed-function", name, "it does not tell the context; restore it")
+    for name in sorted(expected.functions.keys() - {row[0] for row in catalogue.functions}):
+        yield Finding("no-function", name, "the look-up is missing or no SECURITY DEFINER any more")
+    for name, owner, pinned, public, body in catalogue.functions:
         if name not in expected.functions:
             yield Finding("extra-function", name, "no migration declared this SECURITY DEFINER")
+        elif body.strip() != expected.functions[name].strip():
+            yield Finding("changed-function", name, "it does something else than was declared")
         if owner != LOOKUP or not pinned or public:
             yield Finding(
                 "open-function",
@@ -275,6 +390,10 @@ def audit(connection: BaseDatabaseWrapper, *, role: str = APP) -> list[Finding]:
             Finding("role", role, f"{fault}; see docs/operations.md")
             for fault in role_faults(cursor, role)
         ]
-    for part in (_tables, _columns, _policies, _keys, _grants, _views_and_functions):
+    parts = (
+        *(_tables, _columns, _wall_policies, _other_policies),
+        *(_keys, _indexes, _grants, _openings, _functions),
+    )
+    for part in parts:
         findings.extend(part(catalogue, expected))
     return sorted(findings)

@@ -6,18 +6,26 @@ the database hold what was declared, and nothing else?).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db.migrations.loader import MigrationLoader
 
 from rls.names import APP, LOOKUP
-from rls.operations import DefinerFunction, GlobalTable, LookupColumns, TenantWall
+from rls.operations import (
+    DefinerFunction,
+    GlobalTable,
+    LookupColumns,
+    TenantForeignKey,
+    TenantWall,
+)
+from rls.policies import Policy, lookup_policy
 
 if TYPE_CHECKING:
     from django.db.models import Model
-
-    from rls.policies import Policy
 
 
 @dataclass(slots=True)
@@ -27,15 +35,17 @@ class Declared:
     walls: dict[str, tuple[str, ...]] = field(default_factory=dict)
     globals: dict[str, GlobalTable] = field(default_factory=dict)
     lookups: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    functions: set[str] = field(default_factory=set)
+    # Their bodies, by name.
+    functions: dict[str, str] = field(default_factory=dict)
+    # Table, column and target of every composite foreign key.
+    foreign_keys: set[tuple[str, str, str]] = field(default_factory=set)
 
-    def policies(self, table: str) -> set[tuple[str, str]]:
-        """Return the (policy name, role) pairs that `table` may have besides the wall's."""
-        given: tuple[Policy, ...] = self.globals[table].policies if table in self.globals else ()
-        expected = {(policy.name, policy.role) for policy in given}
+    def policies(self, table: str) -> dict[str, Policy]:
+        """Return the policies that `table` has besides the wall's, by name."""
+        given = list(self.globals[table].policies) if table in self.globals else []
         if table in self.lookups:
-            expected.add((f"{table}_lookup", LOOKUP))
-        return expected
+            given.append(lookup_policy(table))
+        return {policy.name: policy for policy in given}
 
     def grants(self, table: str) -> set[tuple[str, str]]:
         """Return the (role, privilege) pairs on the whole of `table` that were declared."""
@@ -76,7 +86,12 @@ def declared() -> Declared:
             elif isinstance(operation, LookupColumns):
                 result.lookups[operation.table] = operation.columns
             elif isinstance(operation, DefinerFunction):
-                result.functions.add(operation.name)
+                result.functions[operation.name] = operation.body
+            elif isinstance(operation, TenantForeignKey):
+                # A model or a field that a later migration took away needs no key any more.
+                with suppress(LookupError, FieldDoesNotExist):
+                    models = partial(state.apps.get_model, label)
+                    result.foreign_keys.add(operation.ends(models))
     return result
 
 

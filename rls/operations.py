@@ -191,7 +191,7 @@ class TenantForeignKey(SqlOperation):
         self.field_name = field_name
         self.on_delete = on_delete
 
-    def _names(self, models: Models) -> tuple[str, str, str]:
+    def ends(self, models: Models) -> tuple[str, str, str]:
         """Return table, column and target; raises TypeError where Django made a plain key."""
         model = models(self.model_name)
         key = model._meta.get_field(self.field_name)
@@ -203,18 +203,18 @@ class TenantForeignKey(SqlOperation):
 
     def validated(self, models: Models) -> tuple[str, ...]:
         """Return both ends: the constraint has to hold for every tenant's rows."""
-        table, _column, target = self._names(models)
+        table, _column, target = self.ends(models)
         return table, target
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what adds the constraint."""
-        table, column, target = self._names(models)
+        table, column, target = self.ends(models)
         name = f"{table}_{column}_same_tenant"
         return [policies.foreign_key_sql(table, name, column, target, on_delete=self.on_delete)]
 
     def backward_sql(self, models: Models) -> list[str]:
         """Return what drops it."""
-        table, column, _target = self._names(models)
+        table, column, _target = self.ends(models)
         name = policies.quote(f"{table}_{column}_same_tenant")
         return [f"ALTER TABLE {policies.quote(table)} DROP CONSTRAINT {name}"]
 

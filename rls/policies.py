@@ -110,11 +110,16 @@ def unwall_sql(table: str, policies: tuple[str, ...] = (WALL_POLICY, ACCESS_POLI
     ]
 
 
+def lookup_policy(table: str) -> Policy:
+    """Return the policy that lets the look-up role past the wall of `table`, to read."""
+    return Policy(f"{table}_lookup", "SELECT", using="true", role=LOOKUP)
+
+
 def lookup_sql(table: str, columns: tuple[str, ...]) -> list[str]:
     """Return what lets definer functions, and nobody else, read `columns` of every row."""
     return [
         f"GRANT SELECT ({', '.join(map(quote, columns))}) ON {quote(table)} TO {LOOKUP}",
-        Policy(f"{table}_lookup", "SELECT", using="true", role=LOOKUP).sql(table),
+        lookup_policy(table).sql(table),
     ]
 
 

@@ -113,6 +113,81 @@ PLANTS = [
         "ALTER FUNCTION identity_of(uuid) RESET search_path", {("open-function", "identity_of")},
         id="definer function without a pinned search_path",
     ),
+    pytest.param(
+        "CREATE OR REPLACE FUNCTION tenant_by_slug(wanted text) RETURNS uuid LANGUAGE sql STABLE "
+        "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
+        "AS 'SELECT id FROM tenants'",
+        {("changed-function", "tenant_by_slug")},
+        id="definer function that does something else",
+    ),
+    pytest.param(
+        "ALTER FUNCTION my_memberships() SECURITY INVOKER", {("no-function", "my_memberships")},
+        id="definer function that is none any more",
+    ),
+    pytest.param(
+        "CREATE OR REPLACE FUNCTION get_tenant_context() RETURNS uuid LANGUAGE sql STABLE "
+        "AS 'SELECT id FROM tenants LIMIT 1'",
+        {("changed-function", "get_tenant_context")},
+        id="context that is somebody else's",
+    ),
+    pytest.param(
+        "ALTER FUNCTION get_user_context() SET work_mem = '4MB'",
+        {("changed-function", "get_user_context")},
+        id="context with settings of its own",
+    ),
+    pytest.param(
+        "ALTER POLICY users_read ON users USING (true)", {("changed-policy", "users")},
+        id="global table whose policy lets everything through",
+    ),
+    pytest.param(
+        "ALTER POLICY users_update ON users WITH CHECK (true)", {("changed-policy", "users")},
+        id="global table whose policy lets everything in",
+    ),
+    pytest.param(
+        "DROP POLICY users_lookup ON users; "
+        "CREATE POLICY users_lookup ON users FOR ALL TO signage_lookup USING (true)",
+        {("changed-policy", "users")},
+        id="policy for another command",
+    ),
+    pytest.param(
+        "ALTER POLICY users_lookup ON users TO signage_app",
+        {("extra-policy", "users"), ("no-policy", "users")},
+        id="policy for another role",
+    ),
+    pytest.param(
+        "ALTER TABLE asset_migrations DROP CONSTRAINT asset_migrations_asset_id_same_tenant",
+        {("no-foreign-key", "asset_migrations.asset_id")},
+        id="composite foreign key that is gone",
+    ),
+    pytest.param(
+        "ALTER TABLE users ADD COLUMN favourite uuid REFERENCES assets (id)",
+        {("plain-foreign-key", "users.users_favourite_fkey")},
+        id="foreign key from a global table",
+    ),
+    pytest.param(
+        "ALTER TABLE assets ADD CONSTRAINT alone EXCLUDE USING btree (name WITH =)",
+        {("global-unique-key", "assets.alone")},
+        id="exclusion constraint without tenant_id",
+    ),
+    pytest.param(
+        "CREATE RULE copied AS ON INSERT TO assets DO ALSO "
+        "INSERT INTO asset_migrations (id) VALUES (new.id)",
+        {("rule", "assets.copied")},
+        id="rewrite rule",
+    ),
+    pytest.param(
+        "CREATE SCHEMA elsewhere; GRANT USAGE ON SCHEMA elsewhere TO PUBLIC",
+        {("schema", "elsewhere")},
+        id="another schema",
+    ),
+    pytest.param(
+        "GRANT CREATE ON SCHEMA public TO signage_app", {("schema", "public")},
+        id="tables of the application's own",
+    ),
+    pytest.param(
+        "GRANT INSERT ON assets TO signage_backup", {("extra-grant", "assets")},
+        id="backup that writes",
+    ),
 ]  # fmt: skip
 
 
