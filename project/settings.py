@@ -208,6 +208,8 @@ WHITENOISE_AUTOREFRESH = False
 WHITENOISE_IMMUTABLE_FILE_TEST = r"^/static/npm/"
 MEDIA_ROOT = Path(_text("SIGNATE_MEDIA_ROOT", str(BASE_DIR / ".local" / "media")))
 FILE_UPLOAD_PERMISSIONS = 0o640
+# No other account of the machine lists what tenants have.
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o750
 DATA_UPLOAD_MAX_MEMORY_SIZE = _number("SIGNATE_MAX_BODY_BYTES", 1_048_576)
 LANGUAGE_CODE = "en"
 USE_I18N = False

@@ -16,7 +16,8 @@ tenant_label: ContextVar[str] = ContextVar("tenant_label", default="-")
 # values (in queries, JSON, Python and cookies), password hashes, passwords in URLs.
 _SECRETS = re.compile(
     r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{6,}"
-    r"|(password|secret|token|sessionid)[\"']?\s*[=:]\s*(\"[^\"\n]*\"|'[^'\n]*'|[^\s&,;\"']+)"
+    r"|(password|secret|token|sessionid)\w{0,32}[\"']?\s*[=:]\s*"
+    r"(\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s&,;\"']+)"
     r"|\bargon2\$[^\s\"']+"
     r"|://[^/\s:@]*:[^/\s@]+@"
 )

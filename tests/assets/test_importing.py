@@ -261,6 +261,16 @@ def test_media_is_copied_into_the_tenants_storage(acme: Inhabited, media_root: P
     }
 
 
+def test_no_other_account_of_the_machine_sees_the_media(acme: Inhabited, media_root: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        import_library(CURRENT, actor=acme.owner, assets_dir=CURRENT_MEDIA)
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (media_root, *media_root.rglob("*"))}
+    assert modes == {0o750, 0o640}
+
+
 def test_old_media_without_extension_under_another_path_is_found(
     globex: Inhabited, media_root: Path
 ) -> None:

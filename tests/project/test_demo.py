@@ -19,7 +19,7 @@ import pytest
 from django.core.management.base import CommandError
 
 from project.demo import make_people
-from project.management.commands.demo import free_port
+from project.management.commands.demo import free_port, start_server
 from tenancy.errors import InvalidInput
 from tests.project.clones import bare_environment, make_clone
 
@@ -138,6 +138,19 @@ def test_the_demonstration_serves_two_tenants_and_can_be_run_again(clone: Path) 
 def test_a_weak_password_is_refused() -> None:
     with pytest.raises(InvalidInput, match="This password is too short"):
         make_people("short", anew=True)
+
+
+def test_the_server_gets_no_credential_but_the_applications(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    urls = {"DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL"}
+    for name in urls:
+        monkeypatch.setenv(name, f"postgresql://{name.lower()}@/signate")
+    monkeypatch.setenv("SIGNATE_SECRET_KEY", "its own")
+    given: dict[str, str] = {}
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **options: given.update(options["env"]))
+    start_server(8000)
+    assert urls & given.keys() == {"DATABASE_URL"}
 
 
 def test_a_port_is_free_when_nobody_listens_on_it() -> None:
