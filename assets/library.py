@@ -25,7 +25,7 @@ from assets.models import Asset, new_asset_id
 from assets.storage import delete_media
 from tenancy.errors import Invalid, InvalidInput, NotFound
 from tenancy.models import TenantSettings
-from tenancy.tenants import clean_all, clean_text
+from tenancy.tenants import clean_all, clean_text, is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ def clean_uri(value: str) -> str:
         usable = usable and not _SPACE_OR_CONTROL.search(parts.netloc)
     except ValueError:
         usable = False
-    if not usable or re.search(r"[\x00-\x1f\x7f]", uri):
+    if not usable or re.search(r"[\x00-\x1f\x7f-\x9f]", uri):
         raise InvalidInput("Give an http://, https:// or rtsp:// address with a host.")
     return uri
 
@@ -138,7 +138,7 @@ def clean_headers(value: Any) -> dict[str, str]:
     for given, content in value.items():
         name = str(given).strip()
         if not _HEADER_NAME.match(name) or len(name) > MAX_HEADER_NAME:
-            raise InvalidInput(f"{given!r} is not the name of an HTTP header.")
+            raise InvalidInput(f"{given!r:.80} is not the name of an HTTP header.")
         if not isinstance(content, str) or _HEADER_BREAK.search(content):
             raise InvalidInput(f"The value of {name} must be text on one line.")
         if len(clean_text(content).encode()) > MAX_HEADER_VALUE_BYTES:
@@ -192,7 +192,7 @@ METADATA_KEYS = {"refresh_interval_s": "refresh_interval_s", "custom_headers": "
 
 
 def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] = ()) -> list[str]:
-    """Set cleaned values on `asset` and return the fields to save; raises Invalid with all faults.
+    """Set cleaned values on `asset` and return the fields that changed; raises Invalid.
 
     The play window is judged with the half that is stored, so that one half can be changed alone.
     """
@@ -215,15 +215,15 @@ def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] =
         errors.append(InvalidInput(message, field=(missing[0],)))
     if errors:
         raise Invalid(errors)
-    fields = []
+    fields = set()
     for name, value in cleaned.items():
         if name in METADATA_KEYS:
-            asset.metadata = {**asset.metadata, METADATA_KEYS[name]: value}
+            value = {**asset.metadata, METADATA_KEYS[name]: value}  # noqa: PLW2901 -- the whole
             name = "metadata"  # noqa: PLW2901 -- where it is kept
-        else:
+        if not is_same(getattr(asset, name), value):
             setattr(asset, name, value)
-        fields.append(name)
-    return sorted(set(fields))
+            fields.add(name)
+    return sorted(fields)
 
 
 @transaction.atomic
@@ -254,6 +254,8 @@ def create_asset(*, actor: Actor, values: Mapping[str, Any]) -> Asset:
 @transaction.atomic
 def update_asset(*, actor: Actor, asset: UUID, changes: Mapping[str, Any]) -> Asset:
     """Return the asset with that key after `changes`; what is not among them stays.
+
+    Without a difference nothing is written: it was not changed, and nobody changed it.
 
     Raises PermissionDenied without assets.edit, NotFound for a key the tenant has none of, Invalid
     with every bad value.
@@ -289,6 +291,8 @@ def delete_assets(*, actor: Actor, ids: Sequence[UUID]) -> list[UUID]:
 def reorder_assets(*, actor: Actor, ids: Sequence[UUID]) -> None:
     """Give each listed asset its index as play order, starting at 0; the others keep theirs.
 
+    One that has it already was not changed, and nobody changed it.
+
     Raises PermissionDenied without assets.edit, InvalidInput for a key that comes twice; NotFound,
     with nothing changed, as soon as one key is unknown.
     """
@@ -300,7 +304,7 @@ def reorder_assets(*, actor: Actor, ids: Sequence[UUID]) -> None:
         cursor.execute(
             "UPDATE assets SET play_order = listed.place - 1, updated_at = %s, updated_by_id = %s "
             "FROM unnest(%s::uuid[]) WITH ORDINALITY AS listed (id, place) "
-            "WHERE assets.id = listed.id",
+            "WHERE assets.id = listed.id AND assets.play_order <> listed.place - 1",
             [timezone.now(), actor.user_id, list(ids)],
         )
 

@@ -186,6 +186,13 @@ def clean_object(value: Any) -> dict[str, Any]:
     return value
 
 
+def is_same(stored: Any, value: Any) -> bool:
+    """Return whether a cleaned value is what is stored; `true` in JSON is not 1, as in Python."""
+    if isinstance(value, dict):
+        return json.dumps(stored, sort_keys=True) == json.dumps(value, sort_keys=True)
+    return bool(stored == value)
+
+
 Cleaner = Callable[[Any], Any]
 TENANT_CLEANERS: Mapping[str, Cleaner] = {"name": clean_name, "slug": clean_slug}
 SETTINGS_CLEANERS: Mapping[str, Cleaner] = {
@@ -320,12 +327,11 @@ def update_tenant(*, actor: Actor, changes: Mapping[str, Any]) -> Tenant:
     tenant_id = actor.require("tenant.edit")
     cleaned = clean_all(changes, TENANT_CLEANERS)
     tenant = Tenant.objects.select_for_update().get(pk=tenant_id)
-    for name, value in cleaned.items():
-        setattr(tenant, name, value)
-    if cleaned:
+    changed = _changed(tenant, cleaned)
+    if changed:
         try:
             with transaction.atomic():
-                tenant.save(update_fields=[*cleaned, "updated_at"])
+                tenant.save(update_fields=[*changed, "updated_at"])
         except IntegrityError as error:
             raise _taken(error, tenant.slug) from error
     return tenant
@@ -340,8 +346,15 @@ def update_settings(*, actor: Actor, changes: Mapping[str, Any]) -> TenantSettin
     tenant_id = actor.require("tenant.settings")
     cleaned = clean_all(changes, SETTINGS_CLEANERS)
     settings = TenantSettings.objects.select_for_update().get(tenant_id=tenant_id)
-    for name, value in cleaned.items():
-        setattr(settings, name, value)
-    if cleaned:
-        settings.save(update_fields=[*cleaned, "updated_at"])
+    changed = _changed(settings, cleaned)
+    if changed:
+        settings.save(update_fields=[*changed, "updated_at"])
     return settings
+
+
+def _changed(row: Tenant | TenantSettings, values: Mapping[str, Any]) -> list[str]:
+    """Set `values` on a row and return the names of those that it did not have already."""
+    changed = [name for name, value in values.items() if not is_same(getattr(row, name), value)]
+    for name in changed:
+        setattr(row, name, values[name])
+    return changed

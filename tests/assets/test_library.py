@@ -78,6 +78,7 @@ def test_an_instant_without_an_offset_or_beyond_the_calendar_is_refused(moment: 
         (library.clean_play_order, -(2**31) - 1),
         (library.clean_asset_name, "\ud800"),
         (library.clean_uri, "http://a\x00b"),
+        (library.clean_uri, "http://a/\x85b"),
         (library.clean_headers, {"X": "\udfff"}),
         (library.clean_headers, {5: "x", " ": "y"}),
         (library.clean_tags, ["\x00"]),

@@ -61,6 +61,20 @@ def test_what_is_left_out_stays(acme: Inhabited, world: World) -> None:
         update_tenant(actor=acme.owner, changes={})
 
 
+def test_what_is_there_already_is_not_changed(acme: Inhabited, world: World) -> None:
+    with acting_as(acme.owner):
+        update_settings(actor=acme.owner, changes={"integrations": {"a": 1, "b": {"c": []}}})
+    with nothing_changed(world), acting_as(acme.owner):
+        update_settings(
+            actor=acme.owner,
+            changes={"integrations": {"b": {"c": []}, "a": 1}, "primary_color": "#007BFF"},
+        )
+        update_tenant(actor=acme.owner, changes={"name": acme.tenant.name})
+    with acting_as(acme.owner):
+        update_settings(actor=acme.owner, changes={"integrations": {"a": True, "b": {"c": []}}})
+        assert TenantSettings.objects.get().integrations["a"] is True
+
+
 def test_the_other_tenant_is_untouched(acme: Inhabited, globex: Inhabited) -> None:
     def rows() -> list[Any]:
         with acting_as(globex.owner):
