@@ -388,7 +388,12 @@ def page_of_assets(
 class Playlist:
     """The playlist of the entered tenant."""
 
-    assets: list[Asset] = strawberry.field(description="What plays, in play order.")
+    assets: list[Asset] = strawberry.field(
+        description=(
+            "What plays, in play order. Their `isActive` and `nextChangeAt` are about now, "
+            "whatever instant was asked for."
+        )
+    )
     deadline: datetime | None = strawberry.field(
         description=(
             "When to ask again, by Anthias's rule: the next start or end of an asset, and within a "

@@ -15,6 +15,7 @@ from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, Operati
 from graphql.utilities import get_operation_ast
 from graphql.validation import specified_rules, validate
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
@@ -56,7 +57,17 @@ def _check(schema: Schema, text: str) -> Checked:
         return Checked(None, (error,))
     except RecursionError:
         return Checked(None, (GraphQLError("The document is nested too deeply."),))
-    return Checked(None, tuple(errors)) if errors else Checked(document)
+    return Checked(None, tuple(map(_blaming_the_value, errors))) if errors else Checked(document)
+
+
+def _blaming_the_value(error: GraphQLError) -> GraphQLError:
+    """Return an error of validation; one that a scalar broke at is the fault of its value.
+
+    (The number of 5,000 digits that Python does not read, say.)
+    """
+    if error.original_error is None or isinstance(error.original_error, GraphQLError):
+        return error
+    return GraphQLError("This value cannot be read.", error.nodes)
 
 
 _cached = lru_cache(maxsize=CACHED_DOCUMENTS)(_check)
@@ -86,6 +97,19 @@ def operation_of(
 def is_query(operation: OperationDefinitionNode) -> bool:
     """Return whether an operation only reads."""
     return operation.operation is OperationType.QUERY
+
+
+class Executor(StrawberryGraphQLCoreExecutionContext):
+    """Strawberry's executor, without suggestions about variables.
+
+    Names in variables are anybody's text, and graphql-core's search for similar ones breaks at
+    letters that have two in lower case (`İ`).
+    """
+
+    @classmethod
+    def build(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return an executor, or what is wrong with the variables."""
+        return super().build(*args, **{**kwargs, "hide_suggestions": True})
 
 
 class Prepared(SchemaExtension):

@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import strawberry
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from graphql import GraphQLError
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from strawberry.utils.str_converters import to_camel_case
 
 import graph.enums  # noqa: F401 -- ErrorCode has to be described before it is used
-from tenancy.errors import DomainError, ErrorCode, Invalid, TenantRequired
+from tenancy.errors import Conflict, DomainError, ErrorCode, Invalid, TenantRequired
 
 logger = logging.getLogger("signate.graphql")
 
 INTERNAL = "INTERNAL"
+PATIENCE_AFTER_A_LOSS = "10ms"
 ResultT = TypeVar("ResultT")
 
 
@@ -59,7 +61,9 @@ def user_errors(error: DomainError) -> list[UserError]:
 def attempt(write: Callable[[], ResultT]) -> tuple[ResultT | None, list[UserError]]:
     """Run one mutation in a savepoint of its own; return what it gave, or why it refused.
 
-    TenantRequired passes: it makes the whole response a refusal. So does what nobody expected.
+    Losing against somebody who changes the same rows is a refusal too: the savepoint gives back
+    what it had locked. TenantRequired passes: it makes the whole response a refusal. So does what
+    nobody expected.
     """
     try:
         with transaction.atomic():
@@ -68,6 +72,16 @@ def attempt(write: Callable[[], ResultT]) -> tuple[ResultT | None, list[UserErro
         raise
     except DomainError as error:
         return None, user_errors(error)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, DeadlockDetected | LockNotAvailable):
+            raise
+        logger.warning("a mutation lost against another one: %s", error.__cause__)
+        with connection.cursor() as cursor:
+            # A request of many mutations must not wait as long for each of them.
+            cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE_AFTER_A_LOSS}'")
+        return None, user_errors(
+            Conflict("Somebody else is changing the same at this moment; try again.")
+        )
 
 
 def cause_of(error: GraphQLError) -> Exception | None:
@@ -99,6 +113,11 @@ def rendered(error: GraphQLError, request_id: str) -> dict[str, Any]:
         shown["extensions"] = {"code": cause.code.value}
         if cause.field:
             shown["extensions"]["field"] = path_of(cause)
+    elif isinstance(cause, RecursionError):
+        # Deep documents take more of Python's stack to execute than to parse.
+        logger.warning("a document is nested too deeply at %s", error.path)
+        shown["message"] = "The document is nested too deeply."
+        shown["extensions"] = {"code": ErrorCode.INVALID.value}
     else:
         logger.error("unexpected error at %s", error.path, exc_info=cause)
         shown["message"] = "Internal error"

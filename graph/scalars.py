@@ -11,7 +11,7 @@ from typing import Any, NewType
 from uuid import UUID
 
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, Undefined
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
 
@@ -74,9 +74,22 @@ def parse_uuid(value: object) -> UUID:
 def parse_json(value: Any) -> Any:
     """Return JSON as it is; raises GraphQLError for numbers that JSON has none of."""
     try:
+        value = _settled(value)
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
         raise GraphQLError("JSON has no infinite numbers, and no endless nesting.") from None
+    return value
+
+
+def _settled(value: Any) -> Any:
+    """Return JSON without the variables in it that have no value, null where a list has them.
+
+    While a document is validated no variable has one.
+    """
+    if isinstance(value, dict):
+        return {name: _settled(part) for name, part in value.items() if part is not Undefined}
+    if isinstance(value, list):
+        return [None if part is Undefined else _settled(part) for part in value]
     return value
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
-from graph.documents import Prepared
+from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
@@ -30,8 +30,9 @@ class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
     description=(
         "What can be changed. Mutations of one request run in order. Each is done as a whole or "
         "refused in its payload's `errors` and then leaves nothing behind, and those beside it "
-        "stay. When one fails for a reason of ours (an error with the code INTERNAL), the whole "
-        "request is undone."
+        "stay. Any can be refused with CONFLICT while somebody else changes the same: try again. "
+        "When one fails for a reason of ours (an error with the code INTERNAL), the whole request "
+        "is undone."
     )
 )
 class Mutation(TenantMutations, AssetMutations):
@@ -42,6 +43,7 @@ schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     extensions=[Prepared],
+    execution_context_class=Executor,
     config=StrawberryConfig(
         scalar_map=SCALARS,
         disable_field_suggestions=not settings.DEBUG,

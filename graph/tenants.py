@@ -61,7 +61,10 @@ class TenantSettings(Keyed, relay.Node):
     primary_color: str = column("The tenant's main colour: `#007bff`.")
     secondary_color: str = column("The tenant's second colour: `#6c757d`.")
     email_notifications: bool = column("Whether the tenant wants notices by e-mail.")
-    require_2fa: bool = column("Whether members need a second factor to get in.", name="require2fa")
+    require_2fa: bool = column(
+        "Whether members are to need a second factor. Kept; nothing asks for one yet.",
+        name="require2fa",
+    )
     updated_at: datetime = column("When anybody last changed them.")
 
     @computed(
@@ -332,7 +335,7 @@ class UpdateTenantSettingsInput:
     )
     require_2fa: bool | None = strawberry.field(
         name="require2fa",
-        description="Whether members need a second factor to get in.",
+        description="Whether members are to need a second factor. Kept; nothing asks for one yet.",
         default=UNSET,
     )
     allowed_domains: list[str] | None = strawberry.field(

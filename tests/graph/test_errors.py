@@ -12,9 +12,12 @@ from django.test import override_settings
 
 from assets import library
 from graph import documents
+from graph.errors import PATIENCE_AFTER_A_LOSS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import psycopg
 
     from tests.conftest import Graph
     from tests.world import Inhabited, World
@@ -84,6 +87,95 @@ def test_an_unexpected_failure_undoes_the_whole_request(
     assert answer["data"] is None
     assert [error["extensions"]["code"] for error in answer["errors"]] == ["INTERNAL"]
     assert name_and_count(gql()) == before
+
+
+def test_a_change_that_somebody_else_holds_up_is_a_conflict_and_those_beside_it_stay(
+    acme: Inhabited,
+    gql: Callable[..., Graph],
+    owner_cursor: psycopg.Cursor[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    owner_cursor.execute(
+        "SELECT 1 FROM tenant_settings WHERE tenant_id = %s FOR UPDATE", [acme.tenant.pk]
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '50ms'")
+    graph = gql()
+    data = graph.data(
+        'mutation { updateTenantSettings(input: {timezone: "Europe/Berlin"}) '
+        f"{{ settings {{ timezone }} errors {{ field code }} }} {RENAME} }}"
+    )
+    assert data == {
+        "updateTenantSettings": {
+            "settings": None,
+            "errors": [{"field": None, "code": "CONFLICT"}],
+        },
+        "updateTenant": {"tenant": {"name": "Renamed"}, "errors": []},
+    }
+    assert name_and_count(graph)[0] == "Renamed"
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == (PATIENCE_AFTER_A_LOSS,)
+    assert "lost against another one" in caplog.text
+
+
+def test_a_deadlock_is_a_conflict(
+    acme: Inhabited, gql: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del acme
+
+    def lose(**_kwargs: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("DO $$ BEGIN RAISE SQLSTATE '40P01' USING MESSAGE = 'secret'; END $$")
+
+    monkeypatch.setattr(library, "create_asset", lose)
+    answer = gql()(f"mutation {{ {ADD} {RENAME} }}")
+    assert "secret" not in json.dumps(answer)
+    assert answer["data"] == {
+        "createAsset": {"asset": None, "errors": [{"code": "CONFLICT"}]},
+        "updateTenant": {"tenant": {"name": "Renamed"}, "errors": []},
+    }
+
+
+def test_a_document_too_deep_to_execute_is_a_fault_of_the_document(
+    acme: Inhabited, gql: Callable[..., Graph]
+) -> None:
+    del acme
+    before = name_and_count(gql())
+    deep = "tenant { assets(first: 1) { edges { node { " * 45 + "id" + " } } } }" * 45
+    add = ADD.replace("name }", f"{deep} }}")
+    for document in (f"{{ {deep} }}", f"mutation {{ {add} }}"):
+        answer = gql()(document)
+        assert {error["message"] for error in answer["errors"]} == {
+            "The document is nested too deeply."
+        }
+        assert {error["extensions"]["code"] for error in answer["errors"]} == {"INVALID"}
+        assert "mutation" not in document or answer["data"] is None
+    assert name_and_count(gql()) == before
+
+
+@pytest.mark.parametrize(
+    ("document", "variables"),
+    [
+        ("query($v: AssetOrder) { assets(order: $v) { totalCount } }", {"field": "İ.com"}),
+        ("query($v: AssetFilter) { assets(filter: $v) { totalCount } }", {"İ": 1}),
+        ("mutation($v: UpdateAssetInput!) { updateAsset(input: $v) { asset { id } } }", {"İ": 1}),
+        (f"{{ assets(first: {'9' * 5000}) {{ totalCount }} }}", None),
+        (f"query($v: Int = {'9' * 5000}) {{ assets(first: $v) {{ totalCount }} }}", None),
+    ],
+)
+def test_a_value_that_breaks_who_reads_it_is_a_fault_of_the_value(
+    acme: Inhabited, gql: Callable[..., Graph], document: str, variables: Any
+) -> None:
+    del acme
+    for debug in (False, True):
+        documents._cached.cache_clear()
+        with override_settings(DEBUG=debug):
+            answer = gql()(document, **({} if variables is None else {"v": variables}))
+        assert {error["extensions"]["code"] for error in answer["errors"]} == {"INVALID"}
+        assert "data" not in answer
+        assert "set_int_max" not in json.dumps(answer)
+    documents._cached.cache_clear()
 
 
 def test_a_failure_while_reading_the_result_of_a_mutation_undoes_it(

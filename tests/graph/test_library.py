@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -319,6 +319,35 @@ def test_a_change_of_nothing_changes_nothing(acme: Inhabited, gql: Callable[...,
     payload = gql().data(UPDATE, input={"id": id_of(acme.assets[0])})["updateAsset"]
     assert payload["errors"] == []
     assert payload["asset"]["name"] == "ACME-MARK asset 0"
+    assert all_assets(acme) == before
+
+
+def test_a_change_to_what_is_there_already_changes_nothing(
+    acme: Inhabited, gql: Callable[..., Graph]
+) -> None:
+    assets = add_assets(
+        acme,
+        2,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        play_time_from=time(8),
+        play_time_to=time(9),
+        metadata={"fps": 5, "headers": {"A": "b"}},
+        tags=["a", "b"],
+    )
+    before = all_assets(acme)
+    graph = gql("acme-manager")
+    same = {
+        "name": assets[0].name,
+        "startDate": "2026-01-01T02:00:00+02:00",
+        "playDays": [7, 6, 5, 4, 3, 2, 1],
+        "playTimeFrom": "08:00",
+        "customHeaders": {"A": "b"},
+        "tags": ["a", "b"],
+    }
+    payload = graph.data(UPDATE, input={"id": id_of(assets[0]), **same})["updateAsset"]
+    assert payload["errors"] == []
+    order = [id_of(asset) for asset in assets]
+    assert graph.data(REORDER, ids=order)["reorderAssets"]["errors"] == []
     assert all_assets(acme) == before
 
 

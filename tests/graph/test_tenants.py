@@ -339,6 +339,26 @@ def test_settings_change_and_are_felt_in_the_same_request(
 
 
 @pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"x": "v"}, {"a": "v", "b": [1, "v", {"c": "v"}]}),
+        ({"x": None}, {"a": None, "b": [1, None, {"c": None}]}),
+        ({}, {"b": [1, None, {}]}),
+    ],
+)
+def test_json_in_a_document_may_hold_variables(
+    acme: Inhabited, gql: Callable[..., Graph], given: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    del acme
+    data = gql().data(
+        "mutation($x: String) { updateTenantSettings(input: {integrations: "
+        "{a: $x, b: [1, $x, {c: $x}]}}) { settings { integrations } errors { message } } }",
+        **given,
+    )
+    assert data["updateTenantSettings"] == {"settings": {"integrations": stored}, "errors": []}
+
+
+@pytest.mark.parametrize(
     ("username", "values", "errors"),
     [
         ("acme-manager", {"timezone": "UTC"}, [(None, "FORBIDDEN")]),
