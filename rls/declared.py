@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import FieldDoesNotExist
 from django.db.migrations.loader import MigrationLoader
 
-from rls.names import APP, LOOKUP
+from rls.names import APP, LOOKUP, TENANT_COLUMN
 from rls.operations import (
     DefinerFunction,
     GlobalTable,
@@ -25,6 +25,7 @@ from rls.operations import (
 from rls.policies import Policy, lookup_policy
 
 if TYPE_CHECKING:
+    from django.db.migrations.graph import MigrationGraph
     from django.db.models import Model
 
 
@@ -65,6 +66,12 @@ class Declared:
         return triples
 
 
+def in_order(graph: MigrationGraph) -> list[tuple[str, str]]:
+    """Return every migration after all that it depends on: a later declaration replaces one."""
+    plans = (graph.forwards_plan(leaf) for leaf in sorted(graph.leaf_nodes()))
+    return list(dict.fromkeys(key for plan in plans for key in plan))
+
+
 def declared() -> Declared:
     """Return what every migration on disk declares, in the order they apply."""
     loader = MigrationLoader(None, ignore_no_migrations=True)
@@ -75,7 +82,7 @@ def declared() -> Declared:
         for label, models in state.apps.all_models.items()
         for name, model in models.items()
     }
-    for label, name in sorted(loader.graph.nodes, key=str):
+    for label, name in in_order(loader.graph):
         for operation in loader.get_migration(label, name).operations:
             if isinstance(operation, TenantWall):
                 table = tables.get((label, operation.model_name.lower()))
@@ -97,6 +104,4 @@ def declared() -> Declared:
 
 def is_tenant_owned(model: type[Model]) -> bool:
     """Return whether a model's table carries the tenant column."""
-    from rls.names import TENANT_COLUMN
-
     return any(column.column == TENANT_COLUMN for column in model._meta.local_concrete_fields)

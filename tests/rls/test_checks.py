@@ -6,10 +6,12 @@ from typing import ClassVar
 
 from django.core.management import call_command
 from django.db import models
+from django.db.migrations import Migration
+from django.db.migrations.graph import MigrationGraph
 from django.test.utils import isolate_apps
 
 from rls.checks import check_tenant_models, faults_of
-from rls.declared import declared
+from rls.declared import declared, in_order
 from tenancy.models import Tenant, TenantOwned
 
 
@@ -25,6 +27,16 @@ def test_the_declarations_are_read_from_the_migrations() -> None:
     )
     assert known.globals["user_credentials"].select == ("user_id",)
     assert "identity_of" in known.functions
+
+
+def test_declarations_are_read_in_the_order_migrations_apply() -> None:
+    """By name, `a` would come first and the older declaration win."""
+    graph = MigrationGraph()
+    for key in (("a", "0002"), ("z", "0001"), ("a", "0001")):
+        graph.add_node(key, Migration(key[1], key[0]))
+    graph.add_dependency(None, ("z", "0001"), ("a", "0001"))
+    graph.add_dependency(None, ("a", "0002"), ("z", "0001"))
+    assert in_order(graph) == [("a", "0001"), ("z", "0001"), ("a", "0002")]
 
 
 @isolate_apps("assets")
