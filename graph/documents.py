@@ -11,7 +11,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, OperationType, parse
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    OperationType,
+    parse,
+)
 from graphql.utilities import get_operation_ast
 from graphql.validation import specified_rules, validate
 from strawberry.extensions import SchemaExtension
@@ -20,11 +29,15 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from graphql import SelectionSetNode
     from strawberry import Schema
 
 CACHED_DOCUMENTS = 512
+# Executing takes more of Python's stack for each level than parsing does: what is deeper than this
+# is refused before it can overflow in the middle of something. (Introspection needs about 15.)
+MAX_DEPTH = 50
 # Longer ones are somebody's experiment, and would fill the memory with themselves.
 CACHED_LENGTH = 20_000
 
@@ -48,11 +61,45 @@ class Refused(Exception):
         self.errors = errors
 
 
+def _depth(
+    selections: SelectionSetNode,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    known: dict[str, int],
+) -> int:
+    """Return how many fields lie inside each other, fragments included, each looked at once."""
+    deepest = 0
+    for node in selections.selections:
+        if isinstance(node, FragmentSpreadNode):
+            name = node.name.value
+            if name not in known:
+                known[name] = _depth(fragments[name].selection_set, fragments, known)
+            depth = known[name]
+        else:
+            below = node.selection_set  # type: ignore[attr-defined]
+            depth = int(isinstance(node, FieldNode))
+            depth += _depth(below, fragments, known) if below else 0
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _is_too_deep(document: DocumentNode) -> bool:
+    parts = document.definitions
+    fragments = {p.name.value: p for p in parts if isinstance(p, FragmentDefinitionNode)}
+    known: dict[str, int] = {}
+    return any(
+        _depth(part.selection_set, fragments, known) > MAX_DEPTH
+        for part in parts
+        if isinstance(part, OperationDefinitionNode)
+    )
+
+
 def _check(schema: Schema, text: str) -> Checked:
     core = schema._schema  # noqa: SLF001 -- what strawberry itself validates against
     try:
         document = parse(text)
         errors = validate(core, document, _RULES, hide_suggestions=not settings.DEBUG)
+        if not errors and _is_too_deep(document):
+            raise RecursionError
     except GraphQLError as error:
         return Checked(None, (error,))
     except RecursionError:

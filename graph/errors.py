@@ -113,11 +113,6 @@ def rendered(error: GraphQLError, request_id: str) -> dict[str, Any]:
         shown["extensions"] = {"code": cause.code.value}
         if cause.field:
             shown["extensions"]["field"] = path_of(cause)
-    elif isinstance(cause, RecursionError):
-        # Deep documents take more of Python's stack to execute than to parse.
-        logger.warning("a document is nested too deeply at %s", error.path)
-        shown["message"] = "The document is nested too deeply."
-        shown["extensions"] = {"code": ErrorCode.INVALID.value}
     else:
         logger.error("unexpected error at %s", error.path, exc_info=cause)
         shown["message"] = "Internal error"
