@@ -24,6 +24,8 @@ from assets.anthias_values import (
 from assets.models import Asset, new_asset_id
 from assets.storage import delete_media
 from tenancy.errors import Invalid, InvalidInput, NotFound
+from tenancy.events import Event, publish
+from tenancy.limits import within_quota
 from tenancy.models import TenantSettings
 from tenancy.tenants import clean_all, clean_text, is_same
 
@@ -231,7 +233,7 @@ def create_asset(*, actor: Actor, values: Mapping[str, Any]) -> Asset:
     """Return a new asset of the actor's tenant; `name` and `uri` are required.
 
     Without a duration it gets the tenant's default one. Raises PermissionDenied without
-    assets.create, Invalid with every bad value.
+    assets.create, Invalid with every bad value, QuotaExceeded.
     """
     tenant_id = actor.require("assets.create")
     asset = Asset(
@@ -247,7 +249,9 @@ def create_asset(*, actor: Actor, values: Mapping[str, Any]) -> Asset:
         asset.duration = TenantSettings.objects.values_list(
             "default_asset_duration", flat=True
         ).get(tenant_id=tenant_id)
-    asset.save(force_insert=True)
+    with within_quota():
+        asset.save(force_insert=True)
+    publish(Event.ASSETS_CREATED, [asset.pk], actor=actor)
     return asset
 
 
@@ -268,6 +272,7 @@ def update_asset(*, actor: Actor, asset: UUID, changes: Mapping[str, Any]) -> As
     if fields:
         row.updated_by_id, row.updated_at = actor.user_id, timezone.now()
         row.save(update_fields=[*fields, "updated_by", "updated_at"])
+        publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)
     return row
 
 
@@ -284,6 +289,7 @@ def delete_assets(*, actor: Actor, ids: Sequence[UUID]) -> list[UUID]:
     media = [path for path in locked.values() if path]
     Asset.objects.filter(pk__in=keys).delete()
     transaction.on_commit(lambda: delete_media(media))
+    publish(Event.ASSETS_DELETED, keys, actor=actor)
     return keys
 
 
@@ -304,9 +310,11 @@ def reorder_assets(*, actor: Actor, ids: Sequence[UUID]) -> None:
         cursor.execute(
             "UPDATE assets SET play_order = listed.place - 1, updated_at = %s, updated_by_id = %s "
             "FROM unnest(%s::uuid[]) WITH ORDINALITY AS listed (id, place) "
-            "WHERE assets.id = listed.id AND assets.play_order <> listed.place - 1",
+            "WHERE assets.id = listed.id AND assets.play_order <> listed.place - 1 "
+            "RETURNING assets.id",
             [timezone.now(), actor.user_id, list(ids)],
         )
+        publish(Event.ASSETS_CHANGED, [key for (key,) in cursor.fetchall()], actor=actor)
 
 
 def _lock(ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -128,6 +128,163 @@ class Asset(TenantOwned):
         return self.asset_id
 
 
+class Upload(TenantOwned):
+    """A file on its way in: bytes in the staging folder that no asset has yet.
+
+    `size` counts against the tenant's storage from the beginning. `received` holds the byte
+    ranges that have arrived, as sorted pairs [start, end) that do not touch. `handle` is what the
+    REST shim calls it (SPEC section 5); clients of that may have chosen it.
+    """
+
+    handle = models.TextField()
+    file_name = models.TextField()
+    size = models.BigIntegerField()
+    received = models.JSONField(default=list)
+    # Known once all of it is there.
+    finished_at = models.DateTimeField(null=True, blank=True)
+    md5 = models.TextField(default="", blank=True)
+    mimetype = models.TextField(default="", blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    class Meta(TenantOwned.Meta):
+        db_table = "uploads"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "handle"], name="uploads_tenant_handle"),
+            models.CheckConstraint(condition=models.Q(size__gte=0), name="uploads_size"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "expires_at"], name="uploads_by_expires_at")
+        ]
+
+    def __str__(self) -> str:
+        """Return what the REST shim calls it."""
+        return self.handle
+
+
+# Keys with DO_NOTHING: PostgreSQL takes such rows away with their asset (TenantForeignKey).
+class ShareLink(TenantOwned):
+    """A link that shows one asset to whoever has it (MISSION A4).
+
+    Only a digest of the token is kept; the token itself follows from the key and the server's
+    secret. An asset has one link that is not revoked, at most.
+    """
+
+    asset = models.ForeignKey(
+        Asset, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
+    )
+    token_digest = models.TextField()
+    expires_at = models.DateTimeField()
+    max_views = models.BigIntegerField(null=True, blank=True)
+    access_count = models.BigIntegerField(default=0)
+    last_accessed_at = models.DateTimeField(null=True, blank=True)
+    password = models.TextField(default="", blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "share_links"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "asset"],
+                condition=models.Q(revoked_at=None),
+                name="share_links_tenant_asset",
+            ),
+        ]
+        indexes: ClassVar = [
+            # The look-up of a token knows no tenant yet.
+            models.Index(fields=["token_digest"], name="share_links_by_token_digest"),
+            models.Index(fields=["tenant", "asset"], name="share_links_by_asset"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what it shows, by id."""
+        return f"link to {self.asset_id}"
+
+
+class Reporter(models.TextChoices):
+    """What kind of thing reports that an asset was shown."""
+
+    DEVICE = "device"
+    TOKEN = "token"  # noqa: S105 -- a kind, not a secret
+    MEMBER = "member"
+
+
+class PlaybackDay(TenantOwned):
+    """How often one reporter showed one asset on one day, in UTC (MISSION A5: proof of play)."""
+
+    day = models.DateField()
+    asset = models.ForeignKey(
+        Asset, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+", db_index=False
+    )
+    reporter = models.TextField(choices=Reporter.choices)
+    reporter_id = models.UUIDField()
+    plays = models.BigIntegerField(default=0)
+    seconds = models.BigIntegerField(default=0)
+    last_played_at = models.DateTimeField()
+
+    class Meta(TenantOwned.Meta):
+        db_table = "playback_days"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "asset", "day", "reporter", "reporter_id"],
+                name="playback_days_unique",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(reporter__in=Reporter.values), name="playback_days_reporter"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "day", "id"], name="playback_days_by_day"),
+            models.Index(
+                fields=["tenant", "reporter_id", "day", "id"], name="playback_days_by_reporter"
+            ),
+            models.Index(fields=["tenant", "asset", "day", "id"], name="playback_days_by_asset"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what was shown when, by id."""
+        return f"{self.asset_id} on {self.day}"
+
+
+class PlaybackReport(TenantOwned):
+    """A batch of plays that was counted, so that the same batch sent again is not.
+
+    `key` is the reporter's own name for the batch; forgotten after a week.
+    """
+
+    reporter = models.TextField(choices=Reporter.choices)
+    reporter_id = models.UUIDField()
+    key = models.TextField()
+    received_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "playback_reports"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "reporter", "reporter_id", "key"], name="playback_reports_key"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "received_at"], name="playback_reports_by_received")
+        ]
+
+    def __str__(self) -> str:
+        """Return the reporter's name for it."""
+        return self.key
+
+
 class ImportRun(TenantOwned):
     """One run of an import: what came in, from where, and whether it was taken back."""
 

@@ -74,6 +74,7 @@ described(
         ErrorCode.TENANT_REQUIRED: "Choose a tenant: use its host, or send `X-Tenant-ID`.",
         ErrorCode.TENANT_ERROR: "There is no such tenant, or you are not a member of it.",
         ErrorCode.RATE_LIMITED: "Too many attempts; wait and try again.",
+        ErrorCode.QUOTA_EXCEEDED: "The tenant's plan does not allow more; see `tenant.usage`.",
     },
 )
 

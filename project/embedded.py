@@ -94,7 +94,11 @@ def _urls(passwords: dict[str, str]) -> dict[str, str]:
     state = read_json(STATE)
     folder = str(state["sockets"])
     superuser = database_url(SUPERUSER, passwords["superuser"], folder, "postgres")
-    roles = {"DATABASE_URL": "signage_app", "DATABASE_OWNER_URL": "signage_maintenance"}
+    roles = {
+        "DATABASE_URL": "signage_app",
+        "DATABASE_WORKER_URL": "signage_worker",
+        "DATABASE_OWNER_URL": "signage_maintenance",
+    }
     urls = {name: database_url(role, passwords[role], folder) for name, role in roles.items()}
     return {**urls, "DATABASE_SUPERUSER_URL": superuser, "REDIS_URL": str(state["redis_url"])}
 

@@ -29,6 +29,7 @@ GENERATED = (
     "superuser",
     "signage_maintenance",
     "signage_app",
+    "signage_worker",
     "signage_backup",
     "secret_key",
 )

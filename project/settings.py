@@ -93,6 +93,7 @@ INSTALLED_APPS = [
     "project",
     "rls",
     "tenancy",
+    "procrastinate.contrib.django",
     "assets",
     "graph",
     "strawberry_django",
@@ -131,6 +132,10 @@ DATABASES = {
 }
 if _text("DATABASE_OWNER_URL"):
     DATABASES["owner"] = _database(_text("DATABASE_OWNER_URL"), pooled=False)
+# What the worker takes jobs with: it sees the queue and no tenant's rows. Jobs themselves run as
+# `default`, each inside its own tenant.
+if _text("DATABASE_WORKER_URL"):
+    DATABASES["worker"] = _database(_text("DATABASE_WORKER_URL"), pooled=False)
 DATABASE_SUPERUSER_URL = _text("DATABASE_SUPERUSER_URL")
 DATABASE_ROUTERS = ["rls.router.OwnerMigrates"]
 # Citus refuses sub-SELECTs in policies; everywhere else they let PostgreSQL evaluate the context
@@ -207,6 +212,9 @@ WHITENOISE_AUTOREFRESH = False
 # Copies of pinned npm packages: their paths carry the version.
 WHITENOISE_IMMUTABLE_FILE_TEST = r"^/static/npm/"
 MEDIA_ROOT = Path(_text("SIGNATE_MEDIA_ROOT", str(BASE_DIR / ".local" / "media")))
+# Where uploads are put together before the storage gets them: a folder that every web process and
+# worker shares.
+UPLOAD_DIR = Path(_text("SIGNATE_UPLOAD_DIR", str(MEDIA_ROOT.parent / "uploads")))
 FILE_UPLOAD_PERMISSIONS = 0o640
 # No other account of the machine lists what tenants have.
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o750
@@ -228,5 +236,6 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "ERROR"},
         "strawberry": {"level": "CRITICAL"},
+        "procrastinate": {"level": "WARNING"},
     },
 }

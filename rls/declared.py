@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import FieldDoesNotExist
 from django.db.migrations.loader import MigrationLoader
 
-from rls.names import APP, LOOKUP, TENANT_COLUMN
+from rls.names import APP, LOOKUP, TENANT_COLUMN, WORKER
 from rls.operations import (
     DefinerFunction,
     GlobalTable,
@@ -51,12 +51,14 @@ class Declared:
     def grants(self, table: str) -> set[tuple[str, str]]:
         """Return the (role, privilege) pairs on the whole of `table` that were declared."""
         privileges = self.walls.get(table, ())
+        worker: tuple[str, ...] = ()
         if table in self.globals:
             declared = self.globals[table]
+            worker = declared.worker
             privileges = tuple(
                 name for name in declared.privileges if not (name == "SELECT" and declared.select)
             )
-        return {(APP, name) for name in privileges}
+        return {(APP, name) for name in privileges} | {(WORKER, name) for name in worker}
 
     def column_grants(self, table: str) -> set[tuple[str, str, str]]:
         """Return the (role, privilege, column) triples on columns of `table`."""

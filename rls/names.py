@@ -16,6 +16,8 @@ MAINTENANCE = "signage_maintenance"
 APP = "signage_app"
 # Owns the SECURITY DEFINER functions; reads only the columns they were granted.
 LOOKUP = "signage_lookup"
+# Takes jobs from the queue, across tenants; reaches no tenant's rows.
+WORKER = "signage_worker"
 # pg_dump: reads everything, writes nothing.
 BACKUP = "signage_backup"
 

@@ -16,7 +16,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.models import ForeignKey
 
 from rls import policies
-from rls.names import APP, LOOKUP
+from rls.names import APP, LOOKUP, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,7 +142,8 @@ class GlobalTable(SqlOperation):
 
     `table` is a table name (tables of other applications can be declared too). With `policies`
     row-level security is enabled and forced; without, the grants alone decide. `select` narrows
-    reading to those columns.
+    reading to those columns. `worker` is what the worker's login may do; `sequences` are those
+    that number the rows both of them insert.
     """
 
     def __init__(
@@ -152,17 +153,27 @@ class GlobalTable(SqlOperation):
         privileges: tuple[str, ...] = (),
         select: tuple[str, ...] = (),
         policies: tuple[policies.Policy, ...] = (),
+        worker: tuple[str, ...] = (),
+        sequences: tuple[str, ...] = (),
     ) -> None:
         """Declare `table`."""
         self.table = table
         self.privileges = privileges
         self.select = select
         self.policies = policies
+        self.worker = worker
+        self.sequences = sequences
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return the grants and the policies."""
         del models
         statements = policies.grant_sql(self.table, self.privileges, columns=self.select)
+        if self.worker:
+            statements += policies.grant_sql(self.table, self.worker, role=WORKER)
+        statements += [
+            f"GRANT USAGE ON SEQUENCE {policies.quote(name)} TO {APP}, {WORKER}"
+            for name in self.sequences
+        ]
         if self.policies:
             statements += policies.force_sql(self.table)
             statements += [policy.sql(self.table) for policy in self.policies]
@@ -171,7 +182,16 @@ class GlobalTable(SqlOperation):
     def backward_sql(self, models: Models) -> list[str]:
         """Return what takes back policies and grants."""
         del models
-        return policies.unwall_sql(self.table, tuple(policy.name for policy in self.policies))
+        statements = policies.unwall_sql(self.table, tuple(policy.name for policy in self.policies))
+        if self.worker:
+            statements += policies.grant_sql(self.table, (), role=WORKER)
+        return [
+            *statements,
+            *(
+                f"REVOKE ALL ON SEQUENCE {policies.quote(name)} FROM {APP}, {WORKER}"
+                for name in self.sequences
+            ),
+        ]
 
     def describe(self) -> str:
         """Return the line `migrate` and `sqlmigrate` print."""
@@ -227,16 +247,19 @@ class DefinerFunction(SqlOperation):
     """Create a SECURITY DEFINER look-up: an exact key in, ids and states out.
 
     It runs as the look-up role, which may read only the columns that `LookupColumns` granted, with
-    a pinned search_path; only the application role may call it. A column hides an argument of the
-    same name: call arguments something else.
+    a pinned search_path; only `caller` may call it. A column hides an argument of the same name:
+    call arguments something else.
     """
 
-    def __init__(self, name: str, arguments: str, returns: str, body: str) -> None:
+    def __init__(
+        self, name: str, arguments: str, returns: str, body: str, *, caller: str = APP
+    ) -> None:
         """`arguments` and `returns` are SQL; `body` is one SQL query."""
         self.name = name
         self.arguments = arguments
         self.returns = returns
         self.body = body
+        self.caller = caller
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what creates the function and hands it to the look-up role."""
@@ -250,7 +273,7 @@ class DefinerFunction(SqlOperation):
         return [
             create,
             f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC",
-            f"GRANT EXECUTE ON FUNCTION {signature} TO {APP}",
+            f"GRANT EXECUTE ON FUNCTION {signature} TO {self.caller}",
             # Changing a function's owner asks that the new owner could have created it.
             f"GRANT CREATE ON SCHEMA public TO {LOOKUP}",
             f"ALTER FUNCTION {signature} OWNER TO {LOOKUP}",

@@ -12,13 +12,13 @@ import psycopg
 from django.db import connections
 from psycopg import errors, sql
 
-from rls.names import APP, BACKUP, LOOKUP, MAINTENANCE, OWNER
+from rls.names import APP, BACKUP, LOOKUP, MAINTENANCE, OWNER, WORKER
 from rls.policies import owned_objects_sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOGINS = (MAINTENANCE, APP, BACKUP)
+LOGINS = (MAINTENANCE, APP, WORKER, BACKUP)
 
 
 def _ensure_role(connection: psycopg.Connection[Any], name: str, attributes: str) -> None:
@@ -59,6 +59,7 @@ def create_roles(
             making = "CREATEDB" if createdb else "NOCREATEDB"
             _ensure_role(connection, MAINTENANCE, f"{plain} LOGIN {making} INHERIT")
             _ensure_role(connection, APP, f"{plain} LOGIN NOCREATEDB NOINHERIT")
+            _ensure_role(connection, WORKER, f"{plain} LOGIN NOCREATEDB NOINHERIT")
             _ensure_role(connection, BACKUP, f"{plain} LOGIN NOCREATEDB INHERIT")
             connection.execute(f"GRANT {OWNER}, {LOOKUP} TO {MAINTENANCE}")
             connection.execute(f"GRANT pg_read_all_data TO {BACKUP}")
@@ -72,10 +73,11 @@ def create_roles(
             bypasses = _ensure_bypass(connection, MAINTENANCE)
             _ensure_bypass(connection, BACKUP)
             # Never the other way round: a login that was once given it loses it here.
-            if connection.execute(
-                "SELECT rolbypassrls FROM pg_roles WHERE rolname = %s", [APP]
-            ).fetchone() == (True,):
-                connection.execute(f"ALTER ROLE {APP} NOBYPASSRLS")
+            for role in (APP, WORKER):
+                if connection.execute(
+                    "SELECT rolbypassrls FROM pg_roles WHERE rolname = %s", [role]
+                ).fetchone() == (True,):
+                    connection.execute(f"ALTER ROLE {role} NOBYPASSRLS")
         name = sql.Identifier(database)
         exists = connection.execute(
             "SELECT 1 FROM pg_database WHERE datname = %s", [database]

@@ -21,6 +21,7 @@ class ActorKind(StrEnum):
     ANONYMOUS = "anonymous"
     MEMBER = "member"
     OPERATOR = "operator"
+    WORKER = "worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,8 @@ def operator(tenant_id: UUID, user_id: UUID | None = None) -> Actor:
         user_id=user_id,
         permissions=granted(Role.OWNER),
     )
+
+
+def worker(tenant_id: UUID) -> Actor:
+    """Return the worker in the tenant of a job, with every permission there and no person."""
+    return Actor(kind=ActorKind.WORKER, tenant_id=tenant_id, permissions=granted(Role.OWNER))

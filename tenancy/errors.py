@@ -21,6 +21,7 @@ class ErrorCode(StrEnum):
     TENANT_REQUIRED = "TENANT_REQUIRED"
     TENANT_ERROR = "TENANT_ERROR"
     RATE_LIMITED = "RATE_LIMITED"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
 
 
 class DomainError(Exception):
@@ -68,6 +69,12 @@ class PermissionDenied(DomainError):
     """The actor lacks a permission, which the message names."""
 
     code = ErrorCode.FORBIDDEN
+
+
+class QuotaExceeded(DomainError):
+    """The tenant's plan does not allow more of it; the message says of what, and what to do."""
+
+    code = ErrorCode.QUOTA_EXCEEDED
 
 
 class NotSignedIn(DomainError):

@@ -1,8 +1,13 @@
-"""Limits on how often something may fail: counted in Redis, and in this process when it is away.
+"""Limits: on how often something may fail, and on how much a tenant may have.
+
+Failures are counted in Redis, and in this process when it is away.
 
 Redis is a helper: both counters always count and the larger one decides, so that losing Redis in
 the middle of an attack does not hand out a fresh budget. An attempt is counted before it is made
 and given back when it succeeds, so that attempts made at once cannot pass the limit together.
+
+How much a tenant has is counted, and the limit held, by triggers in the database; here their
+refusals become something a person can act on.
 """
 
 from __future__ import annotations
@@ -11,14 +16,17 @@ import logging
 import math
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 
-from tenancy.errors import RateLimited
+from tenancy.errors import QuotaExceeded, RateLimited
+from tenancy.models import violated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 logger = logging.getLogger("signate.limits")
 
@@ -127,3 +135,38 @@ def take(limits: Iterable[tuple[FailureLimit, str]]) -> None:
                 other.give_back(other_key)
             raise RateLimited(seconds)
         taken.append((limit, key))
+
+
+BYTES_PER_GB = 1_000_000_000
+
+
+def quota_refusal(error: IntegrityError, *field: str) -> QuotaExceeded | None:
+    """Return the refusal behind a write that would have passed a limit; None for other errors."""
+    limit = getattr(getattr(error.__cause__, "diag", None), "message_detail", None) or ""
+    match violated(error):
+        case "quota_max_assets":
+            message = (
+                f"This tenant may have {limit} assets, and has no room for more. Delete some, or "
+                "ask for a larger plan."
+            )
+        case "quota_storage":
+            message = (
+                f"This tenant has {max(0, int(limit)):,} bytes of storage left. Delete some "
+                "assets, or ask for a larger plan."
+            )
+        case _:
+            return None
+    return QuotaExceeded(message, field=field)
+
+
+@contextmanager
+def within_quota(*field: str) -> Iterator[None]:
+    """Write inside; raises QuotaExceeded, with the block undone, when a limit would be passed."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        refusal = quota_refusal(error, *field)
+        if refusal is None:
+            raise
+        raise refusal from error

@@ -222,6 +222,28 @@ class Membership(TenantOwned):
         return f"{self.user_id} as {self.role}"
 
 
+class TenantUsage(TenantOwned):
+    """What a tenant has of what its plan limits (MISSION T6).
+
+    Counted by triggers on the tables themselves, which also refuse what would pass a limit: its
+    one row is the lock that concurrent writes of a tenant queue at. Written by nothing else.
+    """
+
+    assets = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "tenant_usage"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="tenant_usage_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        """Return whose it is, by id."""
+        return f"usage of {self.tenant_id}"
+
+
 class TenantSettings(TenantOwned):
     """How a tenant wants things (MISSION T4)."""
 

@@ -311,6 +311,17 @@ def find_tenant(slug: str) -> UUID | None:
     return row[0] if row else None
 
 
+def is_active(tenant_id: UUID) -> bool:
+    """Return whether there is a tenant of that id and it is not suspended.
+
+    For whoever comes with a credential that is not a person's: a signed link, a job.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_is_active(%s)", [tenant_id])
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
 def _taken(error: IntegrityError, slug: str) -> DomainError:
     """Return the refusal for a slug somebody has; other violations are ours: they are raised."""
     if violated(error) == "tenants_slug_key":

@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
 
-from rls.names import APP, OWNER
+from rls.names import APP, OWNER, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,8 @@ def create(name: str, template: str = "template0") -> None:
             )
         )
         connection.execute(
-            sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(
-                sql.Identifier(name), sql.Identifier(APP)
+            sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}, {}").format(
+                sql.Identifier(name), sql.Identifier(APP), sql.Identifier(WORKER)
             )
         )
 
@@ -77,8 +77,8 @@ def drop(name: str) -> None:
 
 @contextmanager
 def pointed_at(name: str) -> Iterator[None]:
-    """Point both aliases at the database `name` until the block ends."""
-    before = {alias: connections[alias].settings_dict["NAME"] for alias in ("default", "owner")}
+    """Point every alias at the database `name` until the block ends."""
+    before = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
     for alias in before:
         connections[alias].close()
         connections[alias].settings_dict["NAME"] = name

@@ -7,8 +7,21 @@ its tenant, which no other tenant's answer may ever contain.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from assets.models import Asset, AssetMigration, ImportRun, MigrationStatus
+from django.db import connection
+
+from assets.models import (
+    Asset,
+    AssetMigration,
+    ImportRun,
+    MigrationStatus,
+    PlaybackDay,
+    PlaybackReport,
+    Reporter,
+    ShareLink,
+    Upload,
+)
 from rls import acting_as
 from tenancy.actors import Actor, member, operator, person
 from tenancy.credentials import identify
@@ -59,6 +72,9 @@ def inhabit(slug: str) -> Inhabited:
             add_member(actor=actor, user_id=someone.user_id, role=role)  # type: ignore[arg-type]
         inhabited.actors[role.value] = actor_in(tenant, someone)
     with acting_as(inhabited.owner):
+        # Room for any test's library; tests of the limits lower them.
+        Tenant.objects.filter(pk=tenant.pk).update(max_assets=10**6, storage_quota_gb=10**5)
+        tenant.refresh_from_db()
         update_settings(
             actor=inhabited.owner, changes={"logo_url": f"https://{slug}.example/{marker}.png"}
         )
@@ -87,7 +103,43 @@ def inhabit(slug: str) -> Inhabited:
             new_asset_id=inhabited.assets[0].asset_id,
             migration_status=MigrationStatus.MIGRATED,
         )
+        _surround(inhabited)
     return inhabited
+
+
+def _surround(place: Inhabited) -> None:
+    """Make one row in each table around the assets of `place`."""
+    now = datetime.now(UTC)
+    reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
+    Upload.objects.create(
+        tenant=place.tenant,
+        handle=f"{1:032x}",
+        file_name=f"{place.marker}.png",
+        size=1000,
+        expires_at=now + timedelta(days=3650),
+    )
+    ShareLink.objects.create(
+        tenant=place.tenant,
+        asset=place.assets[0],
+        token_digest=f"digest of {place.marker}",
+        expires_at=now + timedelta(days=3650),
+    )
+    PlaybackDay.objects.create(
+        tenant=place.tenant,
+        asset=place.assets[0],
+        day=now.date(),
+        plays=1,
+        seconds=10,
+        last_played_at=now,
+        **reporter,
+    )
+    PlaybackReport.objects.create(tenant=place.tenant, key=place.marker, **reporter)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args) "
+            "VALUES ('nobody', 'nothing', jsonb_build_object('tenant', %s::text))",
+            [place.tenant.pk],
+        )
 
 
 @dataclass(slots=True)

@@ -80,8 +80,8 @@ def test_the_tenant_entered(acme: Inhabited, gql: Callable[..., Graph]) -> None:
         "subscriptionTier": "BASIC",
         "maxDevices": 5,
         "maxUsers": 10,
-        "storageQuotaGb": 10,
-        "maxAssets": 100,
+        "storageQuotaGb": 100_000,
+        "maxAssets": 1_000_000,
         "features": [],
         "assets": {"totalCount": 3},
     }

@@ -128,6 +128,39 @@ def move(table: str, world: World, row: dict[str, Any]) -> str | None:
     return f"moved {moved}"
 
 
+def _attempted(world: World, statement: str, parameters: list[Any], done: str) -> str | None:
+    with transaction.atomic():
+        try:
+            _as(world.acme.owner, statement, parameters)
+        except DatabaseError as error:
+            return None if _refused(error) else f"answered: {error}"
+        finally:
+            transaction.set_rollback(True)
+    return done
+
+
+def queue(table: str, world: World, row: dict[str, Any]) -> str | None:
+    """Queue a job that would run in the other tenant."""
+    del row
+    return _attempted(
+        world,
+        f"INSERT INTO {quote(table)} (queue_name, task_name, args) "
+        "VALUES ('default', 'x', jsonb_build_object('tenant', %s::text))",
+        [world.globex.tenant.id],
+        "queued",
+    )
+
+
+def note(table: str, world: World, row: dict[str, Any]) -> str | None:
+    """Add to the history of the other tenant's job."""
+    return _attempted(
+        world,
+        f"INSERT INTO {quote(table)} (job_id, type) VALUES (%s, 'succeeded')",
+        [next(iter(row.values()))],
+        "noted",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of the matrix: a table and the probes that apply to it."""
@@ -142,6 +175,8 @@ GLOBAL_ROWS = {
     "tenants": (read, read_without_a_door, update),
     "users": (read, read_without_a_door, update),
     "user_credentials": (read, read_without_a_door, update),
+    "procrastinate_jobs": (read, read_without_a_door, queue),
+    "procrastinate_events": (note,),
 }
 
 

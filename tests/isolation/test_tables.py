@@ -30,6 +30,14 @@ MATRIX = [
 def foreign_row(table: str, world: World) -> dict[str, Any]:
     """Return a committed row of globex, its key first, read as the maintenance role."""
     name = connections["default"].settings_dict["NAME"]
+    if table.startswith("procrastinate_"):
+        with psycopg.connect(databases.owner_conninfo(name)) as connection:
+            found = connection.execute(
+                "SELECT id FROM procrastinate_jobs WHERE args ->> 'tenant' = %s LIMIT 1",
+                [str(world.globex.tenant.id)],
+            ).fetchone()
+        assert found is not None
+        return {"id": found[0]}
     if table in GLOBAL_ROWS:
         key = {"user_credentials": "user_id"}.get(table, "id")
         owner = {"tenants": world.globex.tenant.id}.get(table, world.globex.owner.user_id)

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXPORTED = (
     "DATABASE_URL",
     "DATABASE_OWNER_URL",
+    "DATABASE_WORKER_URL",
     "DATABASE_SUPERUSER_URL",
     "REDIS_URL",
     "SIGNATE_EMBEDDED",

@@ -42,7 +42,7 @@ PORTS_TRIED = 20
 START_SECONDS = 60
 STOP_SECONDS = 20
 # What only migrations and roles need: the server could step over the wall with it.
-NOT_FOR_SERVERS = frozenset({"DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL"})
+NOT_FOR_SERVERS = frozenset({"DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL", "DATABASE_WORKER_URL"})
 QUESTION = "{ tenant { slug } assets(first: 1) { totalCount } }"
 
 

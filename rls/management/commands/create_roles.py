@@ -8,7 +8,7 @@ import psycopg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from rls.names import APP, MAINTENANCE
+from rls.names import APP, MAINTENANCE, WORKER
 from rls.roles import create_roles
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ class Command(BaseCommand):
     """Read the logins from the environment, so that no password is typed or printed."""
 
     help = (
-        "Create or correct the roles and the database named by DATABASE_URL (signage_app) and "
-        "DATABASE_OWNER_URL (signage_maintenance), through DATABASE_SUPERUSER_URL."
+        "Create or correct the roles and the database named by DATABASE_URL (signage_app), "
+        "DATABASE_WORKER_URL (signage_worker, where it is set) and DATABASE_OWNER_URL "
+        "(signage_maintenance), through DATABASE_SUPERUSER_URL."
     )
     requires_system_checks: list[str] = []
 
@@ -44,11 +45,18 @@ class Command(BaseCommand):
             if database["USER"] != role:
                 message = f"{variable} must log in as {role}, not as {database['USER']!r}."
                 raise CommandError(message)
+        worker = settings.DATABASES.get("worker")
+        if worker is not None and worker["USER"] != WORKER:
+            message = f"DATABASE_WORKER_URL must log in as {WORKER}, not as {worker['USER']!r}."
+            raise CommandError(message)
+        passwords = {APP: app["PASSWORD"], MAINTENANCE: owner["PASSWORD"]}
+        if worker is not None:
+            passwords[WORKER] = worker["PASSWORD"]
         try:
             bypasses = create_roles(
                 superuser,
                 database=app["NAME"],
-                passwords={APP: app["PASSWORD"], MAINTENANCE: owner["PASSWORD"]},
+                passwords=passwords,
                 createdb=createdb,
             )
         except psycopg.Error as error:

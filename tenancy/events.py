@@ -1,0 +1,71 @@
+"""Events: what changed in a tenant, told to whoever listens once it is committed.
+
+Called by every write, inside its transaction. Redis carries them on one channel per tenant; it is
+a helper, so that with Redis away nothing fails and listeners fall back to asking.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from tenancy.limits import redis_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from tenancy.actors import Actor
+
+logger = logging.getLogger("signate.events")
+
+# Ids in one message; a change of more says `all` instead.
+MOST_IDS = 500
+
+
+class Event(StrEnum):
+    """Every kind of change that is told. Names are never changed."""
+
+    ASSETS_CREATED = "assets.created"
+    ASSETS_CHANGED = "assets.changed"
+    ASSETS_DELETED = "assets.deleted"
+    ASSETS_PLAYED = "assets.played"
+    SHARES_CHANGED = "shares.changed"
+    UPLOADS_CHANGED = "uploads.changed"
+
+
+def channel(tenant_id: UUID) -> str:
+    """Return the Redis channel of a tenant's events."""
+    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:t:{tenant_id}:events"
+
+
+def publish(event: Event, ids: Iterable[UUID], *, actor: Actor, **details: Any) -> None:
+    """Tell `event` about the rows with these keys of the actor's tenant, after the commit.
+
+    `details` is what JSON can carry, and no secret: whoever may listen sees it. Nothing is told of
+    a transaction that is rolled back, and nothing of no rows.
+    """
+    keys = [str(key) for key in ids]
+    if not keys:
+        return
+    tenant_id = actor.entered()
+    message: dict[str, Any] = {"event": event, "ids": keys, **details}
+    if len(keys) > MOST_IDS:
+        message |= {"ids": [], "all": True}
+    transaction.on_commit(lambda: _send(channel(tenant_id), message), robust=True)
+
+
+def _send(name: str, message: dict[str, Any]) -> None:
+    client = redis_client()
+    if client is None:
+        return
+    try:
+        client.publish(name, json.dumps(message))
+    except RedisError:
+        logger.warning("Redis is away: nobody was told of %s", message["event"])

@@ -1,0 +1,122 @@
+"""Background jobs: queued in the transaction that wants them, run in the tenant they carry.
+
+`tenant_task` declares one, `enqueue` queues one, `manage.py worker` runs them. The queue is
+procrastinate's. A task is given an actor and opens its own doors, short ones: nothing is held
+while bytes flow. A task may run twice (a worker was killed after its work and before it could
+say so), so what it does has to come out the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from procrastinate import BaseRetryStrategy, JobContext, RetryDecision
+from procrastinate.contrib.django import app
+
+from rls import ContextError, current_actor
+from tenancy.actors import Actor, worker
+from tenancy.logs import request_id, tenant_label
+from tenancy.tenants import is_active
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procrastinate.jobs import Job
+    from procrastinate.tasks import Task
+
+logger = logging.getLogger("signate.jobs")
+
+# Attempts of a job before it is left for dead; between them a wait that grows fourfold from this
+# many seconds: 5, 20, 80, 320.
+ATTEMPTS = 5
+FIRST_WAIT_S = 5
+
+
+class TenantTask(Protocol):
+    """What a task does: everything in it is done as `actor`, the worker in the job's tenant."""
+
+    def __call__(self, *, actor: Actor, **arguments: Any) -> None:
+        """Do it; whatever is raised has it tried again."""
+
+
+class Patience(BaseRetryStrategy):
+    """Tries a failed job again after longer and longer waits."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Return when to try again; None once it was tried often enough."""
+        del exception
+        if is_last_attempt(job):
+            return None
+        return RetryDecision(retry_in={"seconds": FIRST_WAIT_S * 4**job.attempts})
+
+
+def is_last_attempt(job: Job) -> bool:
+    """Return whether a job that fails now is not tried again."""
+    return job.attempts + 1 >= ATTEMPTS
+
+
+def tenant_task(
+    name: str,
+    *,
+    queue: str = "default",
+    when_dead: Callable[..., None] | None = None,
+) -> Callable[[TenantTask], Task[..., None, Any]]:
+    """Declare a task by its function.
+
+    `name` stays what it is for as long as jobs of it may be queued. `when_dead` is called like the
+    task, with the last `error` too, when every attempt has failed: it leaves behind what people
+    are to know. Of a tenant that is suspended or gone nothing is done.
+    """
+
+    def declare(function: TenantTask) -> Task[..., None, Any]:
+        @wraps(function)
+        def run(context: JobContext, tenant: str, **arguments: Any) -> None:
+            tokens = request_id.set(f"job-{context.job.id}"), tenant_label.set(tenant)
+            try:
+                actor = worker(UUID(tenant))
+                if not is_active(actor.entered()):
+                    logger.warning("%s: the tenant is suspended or gone; nothing is done", name)
+                    return
+                try:
+                    function(actor=actor, **arguments)
+                except Exception as error:
+                    if when_dead is not None and is_last_attempt(context.job):
+                        when_dead(actor=actor, error=error, **arguments)
+                    raise
+            finally:
+                request_id.reset(tokens[0])
+                tenant_label.reset(tokens[1])
+
+        made: Any = app.task(name=name, queue=queue, retry=Patience(), pass_context=True)
+        task: Task[..., None, Any] = made(run)
+        return task
+
+    return declare
+
+
+def enqueue(
+    task: Task[..., None, Any],
+    *,
+    actor: Actor,
+    lock: str | None = None,
+    wait: timedelta | None = None,
+    **arguments: Any,
+) -> None:
+    """Queue a job of the actor's tenant, as part of the open transaction.
+
+    Jobs with the same `lock` run one after the other; `wait` is how long it is not to start yet.
+    `arguments` are what JSON can carry; keys go as text. Raises ContextError outside of a door.
+    """
+    tenant_id = actor.entered()
+    if current_actor().tenant_id != tenant_id:
+        raise ContextError("A job is queued in the transaction of its own tenant.")
+    options: dict[str, Any] = {}
+    if lock is not None:
+        options["lock"] = f"{tenant_id}:{lock}"
+    if wait is not None:
+        options["schedule_at"] = datetime.now(UTC) + wait
+    task.configure(**options).defer(tenant=str(tenant_id), **arguments)
