@@ -142,7 +142,10 @@ class Tenant(Keyed, relay.Node):
         _only_inside(self, info)
         return cast("TenantSettings", info.context.settings)
 
-    @computed("What it has of what its plan allows.", "max_assets", "max_users", "storage_quota_gb")
+    @computed(
+        "What it has of what its plan allows.",
+        *("max_assets", "max_devices", "max_users", "storage_quota_gb"),
+    )
     def usage(self, info: Info) -> Usage | None:
         """Return the entered tenant's usage."""
         _only_inside(self, info)

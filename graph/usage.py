@@ -25,6 +25,10 @@ class Usage:
     max_bytes: BigInt = strawberry.field(
         description="Bytes of media it may keep: `storageQuotaGb` times 1000000000."
     )
+    devices: BigInt = strawberry.field(
+        description="How many players it has; revoked ones do not count."
+    )
+    max_devices: int = strawberry.field(description="How many players it may have.")
     members: int = strawberry.field(description="How many members it has, deactivated ones too.")
     max_members: int = strawberry.field(description="How many members it may have: `maxUsers`.")
 
@@ -37,6 +41,8 @@ def usage_of(context: Context, tenant: Tenant) -> Usage:
         max_assets=tenant.max_assets,
         bytes=BigInt(counted.bytes if counted else 0),
         max_bytes=BigInt(tenant.storage_quota_gb * BYTES_PER_GB),
+        devices=BigInt(counted.devices if counted else 0),
+        max_devices=tenant.max_devices,
         members=Membership.objects.filter(tenant_id=tenant.pk).count(),
         max_members=tenant.max_users,
     )

@@ -141,6 +141,7 @@ BYTES_PER_GB = 1_000_000_000
 # The constraints that assets/migrations/0002_library.py names in its refusals.
 QUOTA_MAX_ASSETS = "quota_max_assets"
 QUOTA_STORAGE = "quota_storage"
+QUOTA_MAX_DEVICES = "quota_max_devices"
 
 
 def quota_refusal(error: IntegrityError, *field: str) -> QuotaExceeded | None:
@@ -150,6 +151,12 @@ def quota_refusal(error: IntegrityError, *field: str) -> QuotaExceeded | None:
     if constraint == QUOTA_MAX_ASSETS:
         return QuotaExceeded(
             f"This tenant may have {limit} assets and has no room for more. Delete some, or ask "
+            "for a larger plan.",
+            field=field,
+        )
+    if constraint == QUOTA_MAX_DEVICES:
+        return QuotaExceeded(
+            f"This tenant may have {limit} devices and has no room for more. Revoke one, or ask "
             "for a larger plan.",
             field=field,
         )
