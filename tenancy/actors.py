@@ -21,6 +21,7 @@ class ActorKind(StrEnum):
     ANONYMOUS = "anonymous"
     MEMBER = "member"
     OPERATOR = "operator"
+    LINK = "link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,11 @@ def operator(tenant_id: UUID, user_id: UUID | None = None) -> Actor:
         user_id=user_id,
         permissions=granted(Role.OWNER),
     )
+
+
+def link(tenant_id: UUID) -> Actor:
+    """Return whoever holds a signed address of one tenant: nobody, with no permission.
+
+    The wall shows the tenant's rows; what of them the address is good for is its view's to decide.
+    """
+    return Actor(kind=ActorKind.LINK, tenant_id=tenant_id)
