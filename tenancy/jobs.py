@@ -20,7 +20,7 @@ from procrastinate.contrib.django import app
 from rls import ContextError, current_actor
 from tenancy.actors import Actor, worker
 from tenancy.logs import request_id, tenant_label
-from tenancy.tenants import is_active
+from tenancy.tenants import is_active_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def tenant_task(
             tokens = request_id.set(f"job-{context.job.id}"), tenant_label.set(tenant)
             try:
                 actor = worker(UUID(tenant))
-                if not is_active(actor.entered()):
+                if not is_active_tenant(actor.entered()):
                     logger.warning("%s: the tenant is suspended or gone; nothing is done", name)
                     return
                 try:
