@@ -12,6 +12,7 @@ from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
+from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
 from graph.tenants import TenantMutations, TenantQueries
 
@@ -22,7 +23,7 @@ from graph.tenants import TenantMutations, TenantQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
+class Query(MemberQueries, TenantQueries, AssetQueries, PlaybackQueries, NodeQueries):
     """The root of reads."""
 
 
@@ -35,7 +36,7 @@ class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations):
+class Mutation(TenantMutations, AssetMutations, PlaybackMutations):
     """The root of writes."""
 
 

@@ -38,6 +38,7 @@ PERMISSIONS: Final = frozenset(
         "assets.delete",
         "assets.import",
         "assets.share",
+        "assets.report",
         "devices.view",
         "devices.edit",
         "devices.control",
