@@ -103,7 +103,7 @@ def test_a_batch_adds_up_by_asset_and_day(acme: Inhabited) -> None:
     with acting_as(acme.owner):
         asset = Asset.objects.get(pk=first.pk)
         assert asset.last_viewed == noon
-        day = PlaybackDay.objects.get(asset=third)
+        day = PlaybackDay.objects.get(asset=third, day=noon.date())
         assert (day.reporter, day.reporter_id) == (Reporter.MEMBER, acme.manager.user_id)
         assert day.tenant_id == acme.tenant.pk
 
@@ -473,9 +473,9 @@ def test_what_is_old_is_forgotten_and_the_counts_stay(world: World, settings: An
             PlaybackDay.objects.create(
                 tenant=acme.tenant, asset=asset, day=at.date(), last_played_at=at, **reporter
             )
-        for age in (6 * DAY, 7 * DAY, 7 * DAY + SECOND):
+        for since in (6 * DAY, 7 * DAY, 7 * DAY + SECOND):
             PlaybackReport.objects.create(
-                tenant=acme.tenant, key=str(age), received_at=moment - age, **reporter
+                tenant=acme.tenant, key=str(since), received_at=moment - since, **reporter
             )
     theirs = rows_of(globex)
     with acting_as(worker(acme.tenant.pk)) as actor:
