@@ -13,6 +13,7 @@ from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
+from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
 from graph.tenants import TenantMutations, TenantQueries
 
@@ -23,7 +24,14 @@ from graph.tenants import TenantMutations, TenantQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueries):
+class Query(
+    MemberQueries,
+    TenantQueries,
+    AssetQueries,
+    DeviceQueries,
+    PlaybackQueries,
+    NodeQueries,
+):
     """The root of reads."""
 
 
@@ -36,7 +44,12 @@ class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueri
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations, DeviceMutations):
+class Mutation(
+    TenantMutations,
+    AssetMutations,
+    DeviceMutations,
+    PlaybackMutations,
+):
     """The root of writes."""
 
 

@@ -22,6 +22,7 @@ IDS = """
   me { id membership { id user { id } } }
   tenant { id settings { id } }
   assets(first: 1) { edges { node { id } } }
+  playbackDays(first: 1) { edges { node { id } } }
 }
 """
 NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
@@ -32,6 +33,7 @@ def own_ids(graph: Graph) -> dict[str, str]:
     return {
         "Asset": data["assets"]["edges"][0]["node"]["id"],
         "Membership": data["me"]["membership"]["id"],
+        "PlaybackDay": data["playbackDays"]["edges"][0]["node"]["id"],
         "Tenant": data["tenant"]["id"],
         "TenantSettings": data["tenant"]["settings"]["id"],
         "User": data["me"]["membership"]["user"]["id"],
