@@ -397,3 +397,13 @@ def audit(connection: BaseDatabaseWrapper, *, role: str = APP) -> list[Finding]:
     for part in parts:
         findings.extend(part(catalogue, expected))
     return sorted(findings)
+
+
+def require_wall(connection: BaseDatabaseWrapper) -> None:
+    """Return when the wall stands; raises ImproperlyConfigured with every finding otherwise."""
+    findings = audit(connection)
+    connection.close()
+    if findings:
+        lines = "\n".join(map(str, findings))
+        message = f"The wall is not as declared; `manage.py audit_rls` says:\n{lines}"
+        raise ImproperlyConfigured(message)
