@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from django.db import Error, connection, transaction
+from django.db import Error, IntegrityError, connection, transaction
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -32,8 +32,9 @@ from assets.tasks import queue_understanding
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind, operator
 from tenancy.errors import Conflict, InvalidInput, NotFound
-from tenancy.models import Tenant
-from tenancy.tenants import LEGACY_PLAN, create_tenant
+from tenancy.limits import QUOTA_MAX_ASSETS, quota_refusal
+from tenancy.models import Tenant, violated
+from tenancy.tenants import LEGACY_PLAN, Plan, create_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,16 +81,17 @@ def import_into_new_tenant(
     slug: str,
     name: str,
     user_id: UUID | None = None,
+    plan: Plan = LEGACY_PLAN,
     **options: Unpack[ImportOptions],
 ) -> ImportReport:
-    """Create a tenant on the legacy plan and import the library at `path` into it, or neither.
+    """Create a tenant on `plan` and import the library at `path` into it, or neither.
 
     `user_id` becomes its owner and is recorded as the creator. Raises what `import_library` and
     `tenancy.tenants.create_tenant` raise.
     """
     founder = Actor(kind=ActorKind.OPERATOR, user_id=user_id)
     with _opened(path, options) as (library, media), transaction.atomic():
-        tenant = create_tenant(actor=founder, name=name, slug=slug, plan=LEGACY_PLAN)
+        tenant = create_tenant(actor=founder, name=name, slug=slug, plan=plan)
         with acting_as(operator(tenant.pk, user_id)) as actor:
             report = _Import(library, media, options, actor).run()
         if options.get("dry_run"):
@@ -174,6 +176,8 @@ class _Import:
         self.actor = actor
         self.tenant_id = actor.entered()
         self.user_id = actor.user_id
+        # Why no further row can be stored, once that is so.
+        self.full = ""
 
     def run(self) -> ImportReport:
         _lock_tenant(self.tenant_id)
@@ -304,6 +308,10 @@ class _Import:
         """Insert what can be inserted; return the rest. Halves a batch that is refused."""
         if not rows:
             return []
+        if self.full:
+            for row in rows:
+                self.media.discard(row.media_path)
+            return [_failed(row.original_asset_id, self.full) for row in rows]
         try:
             with transaction.atomic():
                 insert_batch(rows, run=self.import_run, user_id=self.user_id, now=now)
@@ -315,6 +323,8 @@ class _Import:
                 middle = len(rows) // 2
                 return self._insert(rows[:middle], now) + self._insert(rows[middle:], now)
             self.media.discard(rows[0].media_path)
+            if isinstance(error, IntegrityError) and violated(error) == QUOTA_MAX_ASSETS:
+                self.full = reason
             return [_failed(rows[0].original_asset_id, reason)]
         self.report.migrated += len(rows)
         # What Anthias could not use stays as it said; the rest gets its small picture.
@@ -360,6 +370,8 @@ def _failed(original_id: str, reason: str) -> RowReport:
 
 def _row_error(error: Error) -> str | None:
     """Return PostgreSQL's one-line reason when one row can be at fault; None when none can."""
+    if isinstance(error, IntegrityError) and (refusal := quota_refusal(error)) is not None:
+        return refusal.message
     diagnosis = getattr(error.__cause__, "diag", None)
     state = getattr(diagnosis, "sqlstate", None) or ""
     if state[:2] not in _ROW_ERRORS:

@@ -33,6 +33,7 @@ from graph.enums import OrderDirection, described
 from graph.inputs import is_given
 from graph.selections import Selection, selected
 from tenancy import models
+from tenancy.errors import PermissionDenied
 from tenancy.permissions import Role
 
 if TYPE_CHECKING:
@@ -268,6 +269,8 @@ class Viewer(relay.Node):
 
 def viewer(context: Context) -> Viewer:
     """Return whoever asks."""
+    if context.actor.user_id is None:
+        raise PermissionDenied("This credential is a device's: it is nobody.")
     row = context.people.get(context.actor.user_id)
     assert row is not None  # noqa: S101 -- everybody may read their own row
     return Viewer(row=row)

@@ -11,7 +11,7 @@ from uuid import UUID
 import strawberry
 from strawberry import relay
 
-from graph import assets, members, tenants
+from graph import assets, devices, members, tenants
 from graph.columns import query
 from graph.context import Context, Info
 from graph.ids import read_id
@@ -22,6 +22,7 @@ MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
     "Asset": assets.by_keys,
+    "Device": devices.by_keys,
     "Membership": members.by_keys,
     "Tenant": tenants.by_keys,
     "TenantSettings": tenants.settings_by_keys,

@@ -8,6 +8,7 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
@@ -22,7 +23,7 @@ from graph.tenants import TenantMutations, TenantQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
+class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueries):
     """The root of reads."""
 
 
@@ -35,7 +36,7 @@ class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations):
+class Mutation(TenantMutations, AssetMutations, DeviceMutations):
     """The root of writes."""
 
 

@@ -35,6 +35,7 @@ from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
 from graph.members import Membership, MembershipFilter, MembershipOrder, page_of_memberships
 from graph.selections import Selection, selected
+from graph.usage import Usage, usage_of
 from tenancy import models, tenants
 from tenancy.errors import PermissionDenied
 from tenancy.models import Tier
@@ -140,6 +141,15 @@ class Tenant(Keyed, relay.Node):
         """Return the entered tenant's settings."""
         _only_inside(self, info)
         return cast("TenantSettings", info.context.settings)
+
+    @computed(
+        "What it has of what its plan allows.",
+        *("max_assets", "max_devices", "max_users", "storage_quota_gb"),
+    )
+    def usage(self, info: Info) -> Usage | None:
+        """Return the entered tenant's usage."""
+        _only_inside(self, info)
+        return usage_of(info.context, cast("models.Tenant", self))
 
     @computed("Its members, page by page. Needs users.view.")
     def memberships(

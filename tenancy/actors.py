@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tenancy.errors import NotSignedIn, PermissionDenied, TenantRequired
-from tenancy.permissions import PERMISSIONS, Role, granted
+from tenancy.permissions import DEVICE_PERMISSIONS, PERMISSIONS, Role, granted
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -19,6 +19,7 @@ class ActorKind(StrEnum):
     """How somebody got in."""
 
     ANONYMOUS = "anonymous"
+    DEVICE = "device"
     MEMBER = "member"
     OPERATOR = "operator"
     WORKER = "worker"
@@ -37,6 +38,7 @@ class Actor:
     permissions: frozenset[str] = frozenset()
     membership_id: UUID | None = None
     role: Role | None = None
+    device_id: UUID | None = None
 
     @property
     def is_signed_in(self) -> bool:
@@ -105,3 +107,13 @@ def operator(tenant_id: UUID, user_id: UUID | None = None) -> Actor:
 def worker(tenant_id: UUID) -> Actor:
     """Return the worker in the tenant of a job, with every permission there and no person."""
     return Actor(kind=ActorKind.WORKER, tenant_id=tenant_id, permissions=granted(Role.OWNER))
+
+
+def device(device_id: UUID, tenant_id: UUID) -> Actor:
+    """Return a player, in its tenant."""
+    return Actor(
+        kind=ActorKind.DEVICE,
+        tenant_id=tenant_id,
+        permissions=DEVICE_PERMISSIONS,
+        device_id=device_id,
+    )

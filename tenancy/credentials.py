@@ -184,12 +184,10 @@ def _recall(key: str) -> Identity | None:
     return identify(UUID(user_id), version)
 
 
-def basic_identity(header: str, address: str) -> Identity:
-    """Return who an `Authorization: Basic` header (RFC 7617) names.
+def basic_parts(header: str) -> tuple[str, str]:
+    """Return username and password of an `Authorization: Basic` header (RFC 7617).
 
-    A verified one is remembered for BASIC_REMEMBERED_SECONDS under an HMAC, bound to the
-    credential's version, so that polling does not hash. Raises NotSignedIn (Anthias's words, SPEC
-    section 2) and RateLimited.
+    Raises NotSignedIn in Anthias's words (SPEC section 2).
     """
     parts = header.split()
     if len(parts) == 1:
@@ -211,6 +209,15 @@ def basic_identity(header: str, address: str) -> Identity:
     if not separator:
         message = "Invalid basic header. Credentials not correctly base64 encoded."
         raise NotSignedIn(message)
+    return username, password
+
+
+def basic_identity(username: str, password: str, address: str) -> Identity:
+    """Return who has that username and password.
+
+    Verified ones are remembered for BASIC_REMEMBERED_SECONDS under an HMAC, bound to the
+    credential's version, so that polling does not hash. Raises NotSignedIn and RateLimited.
+    """
     key = _remembered_key(username, password)
     identity = _recall(key)
     if identity is not None:

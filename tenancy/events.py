@@ -37,6 +37,7 @@ class Event(StrEnum):
     ASSETS_DELETED = "assets.deleted"
     ASSETS_PLAYED = "assets.played"
     SHARES_CHANGED = "shares.changed"
+    DEVICES_CHANGED = "devices.changed"
     UPLOADS_CHANGED = "uploads.changed"
 
 

@@ -139,25 +139,35 @@ def take(limits: Iterable[tuple[FailureLimit, str]]) -> None:
 
 
 BYTES_PER_GB = 1_000_000_000
+# The constraints that assets/migrations/0002_library.py names in its refusals.
+QUOTA_MAX_ASSETS = "quota_max_assets"
+QUOTA_STORAGE = "quota_storage"
+QUOTA_MAX_DEVICES = "quota_max_devices"
 
 
 def quota_refusal(error: IntegrityError, *field: str) -> QuotaExceeded | None:
     """Return the refusal behind a write that would have passed a limit; None for other errors."""
     limit = getattr(getattr(error.__cause__, "diag", None), "message_detail", None) or ""
-    match violated(error):
-        case "quota_max_assets":
-            message = (
-                f"This tenant may have {limit} assets, and has no room for more. Delete some, or "
-                "ask for a larger plan."
-            )
-        case "quota_storage":
-            message = (
-                f"This tenant has {max(0, int(limit)):,} bytes of storage left. Delete some "
-                "assets, or ask for a larger plan."
-            )
-        case _:
-            return None
-    return QuotaExceeded(message, field=field)
+    constraint = violated(error)
+    if constraint == QUOTA_MAX_ASSETS:
+        return QuotaExceeded(
+            f"This tenant may have {limit} assets and has no room for more. Delete some, or ask "
+            "for a larger plan.",
+            field=field,
+        )
+    if constraint == QUOTA_MAX_DEVICES:
+        return QuotaExceeded(
+            f"This tenant may have {limit} devices and has no room for more. Revoke one, or ask "
+            "for a larger plan.",
+            field=field,
+        )
+    if constraint == QUOTA_STORAGE:
+        return QuotaExceeded(
+            f"This tenant has {max(0, int(limit))} bytes of storage left. Delete some assets, or "
+            "ask for a larger plan.",
+            field=field,
+        )
+    return None
 
 
 @contextmanager

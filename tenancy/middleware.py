@@ -16,14 +16,17 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from tenancy.actors import ANONYMOUS, Actor, member, person
+from tenancy.actors import ANONYMOUS, Actor, device, member, person
 from tenancy.credentials import (
     Identity,
+    MembershipState,
     basic_identity,
+    basic_parts,
     client_address,
     drop_malformed_session,
     session_identity,
 )
+from tenancy.devices import find_device
 from tenancy.errors import (
     DomainError,
     ErrorCode,
@@ -32,11 +35,12 @@ from tenancy.errors import (
     TenantRefused,
     TenantRequired,
 )
+from tenancy.keys import Key, read_key
 from tenancy.logs import request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -159,6 +163,22 @@ class HostMiddleware:
         return self.get_response(request)
 
 
+def _authorization(request: HttpRequest) -> tuple[str, tuple[str, str]]:
+    """Return the scheme of the Authorization header, and username and secret under it.
+
+    A Bearer has no username. Raises NotSignedIn for a Basic that is none.
+    """
+    header = request.headers.get("Authorization", "")
+    scheme, rest = [*header.split(maxsplit=1), "", ""][:2]
+    match scheme.lower():
+        case "basic":
+            return "basic", basic_parts(header)
+        case "bearer":
+            return "bearer", ("", rest.strip())
+        case _:
+            return "", ("", "")
+
+
 class ActorMiddleware:
     """Credentials, then tenant: sets `request.actor`, or refuses."""
 
@@ -172,7 +192,12 @@ class ActorMiddleware:
         drop_malformed_session(request)
         identity = None
         try:
-            identity, request.credential = self._identity(request)  # type: ignore[attr-defined]
+            scheme, words = _authorization(request)
+            if (key := read_key(words[1])) is not None:
+                request.actor = self._device(request, words[0], key)  # type: ignore[attr-defined]
+                request.credential = "device"  # type: ignore[attr-defined]
+            else:
+                identity, request.credential = self._identity(request, scheme, words)  # type: ignore[attr-defined]
             if identity is not None:
                 request.actor = self._actor(request, identity)  # type: ignore[attr-defined]
         except DomainError as error:
@@ -189,21 +214,39 @@ class ActorMiddleware:
             return unavailable(request)
         return self.get_response(request)
 
-    def _identity(self, request: HttpRequest) -> tuple[Identity | None, str]:
-        header = request.headers.get("Authorization", "")
-        if header.split()[:1] and header.split()[0].lower() == "basic":
-            return basic_identity(header, client_address(request)), "basic"
+    def _identity(
+        self, request: HttpRequest, scheme: str, words: tuple[str, str]
+    ) -> tuple[Identity | None, str]:
+        if scheme == "basic":
+            return basic_identity(*words, client_address(request)), "basic"
         identity = session_identity(request)
         return identity, "session" if identity else ""
 
+    def _device(self, request: Any, username: str, key: Key) -> Actor:
+        found = find_device(key)
+        # As Basic it comes with the device's id, as Bearer alone.
+        if found is None or username not in {"", str(found.id)}:
+            message = "Invalid username/password."
+            raise NotSignedIn(message)
+        membership, request.chosen_by = self._chosen(request, (found,))
+        if membership is None:
+            raise TenantRefused
+        tenant_label.set(str(membership.tenant_id))
+        return device(membership.id, membership.tenant_id)
+
+    def _chosen(
+        self, request: Any, memberships: Sequence[MembershipState]
+    ) -> tuple[MembershipState | None, str]:
+        return choose(
+            request.host,
+            memberships,
+            header=request.headers.get("X-Tenant-ID", ""),
+            parameter=request.GET.get("tenant", "") if settings.DEBUG else "",
+        )
+
     def _actor(self, request: Any, identity: Identity) -> Actor:
         try:
-            membership, chosen_by = choose(
-                request.host,
-                identity.memberships,
-                header=request.headers.get("X-Tenant-ID", ""),
-                parameter=request.GET.get("tenant", "") if settings.DEBUG else "",
-            )
+            membership, chosen_by = self._chosen(request, identity.memberships)
         except TenantRefused:
             # On a host they may not enter, people can still sign out, or in as somebody else.
             if request.path in SIGN_IN_PATHS:

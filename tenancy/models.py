@@ -13,7 +13,8 @@ from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.db import IntegrityError, models
-from django.db.models.functions import Lower
+from django.db.models.functions import Left, Lower
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from tenancy.permissions import Role
@@ -231,6 +232,8 @@ class TenantUsage(TenantOwned):
 
     assets = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
+    # Those that are not revoked.
+    devices = models.BigIntegerField(default=0)
 
     class Meta(TenantOwned.Meta):
         db_table = "tenant_usage"
@@ -242,6 +245,55 @@ class TenantUsage(TenantOwned):
     def __str__(self) -> str:
         """Return whose it is, by id."""
         return f"usage of {self.tenant_id}"
+
+
+class Device(TenantOwned):
+    """A player of a tenant (MISSION T8): what it may enter with, and what it last said of itself.
+
+    Its secret is kept as a digest beside the prefix it is looked up by (tenancy.keys). A revoked
+    device stays as a row, opens nothing and does not count.
+    """
+
+    name = models.TextField()
+    tags = ArrayField(models.TextField(), default=list, blank=True)
+    # Whether it plays only assets that carry one of its tags.
+    only_tagged = models.BooleanField(default=False)
+    secret_prefix = models.TextField()
+    secret_digest = models.TextField()
+    # What differs from the tenant's defaults, by the names of Anthias's device_settings.
+    settings = models.JSONField(default=dict, blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    # Its last heartbeat.
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    address = models.TextField(default="", blank=True)
+    version = models.TextField(default="", blank=True)
+    # What Anthias calls the asset it shows, empty when it shows none.
+    playing = models.TextField(default="", blank=True)
+    telemetry = models.JSONField(default=dict, blank=True)
+    sort_name = models.GeneratedField(
+        expression=Lower(Left("name", 200)),
+        output_field=models.TextField(db_collation="C"),
+        db_persist=True,
+    )
+
+    class Meta(TenantOwned.Meta):
+        db_table = "devices"
+        constraints: ClassVar = [*TenantOwned.Meta.constraints]
+        indexes: ClassVar = [
+            # The look-up of a secret knows no tenant yet.
+            models.Index(fields=["secret_prefix"], name="devices_by_secret_prefix"),
+            models.Index(fields=["tenant", "created_at", "id"], name="devices_by_created_at"),
+            models.Index(fields=["tenant", "sort_name", "id"], name="devices_by_name"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return self.name
 
 
 class TenantSettings(TenantOwned):

@@ -38,6 +38,7 @@ PERMISSIONS: Final = frozenset(
         "assets.delete",
         "assets.import",
         "assets.share",
+        "assets.report",
         "devices.view",
         "devices.edit",
         "devices.control",
@@ -55,6 +56,9 @@ ROLE_PERMISSIONS: Final[dict[Role, tuple[str, ...]]] = {
     Role.OPERATOR: ("assets.view", "devices.*", "layouts.view"),
     Role.VIEWER: ("assets.view", "layouts.view"),
 }
+
+# What a player does: it fetches what it shows, and says that it did.
+DEVICE_PERMISSIONS: Final = frozenset({"assets.view", "assets.report", "layouts.view"})
 
 
 def covers(held: str, wanted: str) -> bool:

@@ -21,7 +21,14 @@ from uuid_utils.compat import uuid7
 
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind
-from tenancy.errors import Conflict, DomainError, Invalid, InvalidInput, NotSignedIn
+from tenancy.errors import (
+    Conflict,
+    DomainError,
+    Invalid,
+    InvalidInput,
+    NotSignedIn,
+    PermissionDenied,
+)
 from tenancy.models import (
     RESERVED_SLUGS,
     SLUG_PATTERN,
@@ -256,6 +263,9 @@ def create_tenant(
     if not actor.is_signed_in:
         message = "Sign in to create a tenant."
         raise NotSignedIn(message)
+    if actor.kind not in {ActorKind.MEMBER, ActorKind.OPERATOR}:
+        message = "Only a person can create a tenant."
+        raise PermissionDenied(message)
     owner_id = owner_id or actor.user_id
     cleaned = clean_all({"name": name, "slug": slug}, TENANT_CLEANERS)
     tenant = Tenant(

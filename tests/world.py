@@ -25,6 +25,7 @@ from assets.models import (
 from rls import acting_as
 from tenancy.actors import Actor, member, operator, person
 from tenancy.credentials import identify
+from tenancy.devices import register_device
 from tenancy.members import add_member
 from tenancy.models import Tenant
 from tenancy.people import create_user
@@ -111,6 +112,7 @@ def _surround(place: Inhabited) -> None:
     """Make one row in each table around the assets of `place`."""
     now = datetime.now(UTC)
     reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
+    register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
     Upload.objects.create(
         tenant=place.tenant,
         handle=f"{1:032x}",

@@ -26,7 +26,7 @@ from graph.nodes import READERS
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
-from tenancy.models import Membership, Tenant, TenantSettings
+from tenancy.models import Device, Membership, Tenant, TenantSettings
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
@@ -87,6 +87,31 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("Asset",),
         f"mutation($id: ID!) {{ deleteAssets(input: {{ids: [$id]}}) {{ deletedIds {FAULTS} }} }}",
     ),
+    "Query.device.id": (
+        ("Device",),
+        "query($id: ID!) { device(id: $id) { id name updatedAt isRevoked } }",
+    ),
+    "Mutation.updateDevice.input.id": (
+        ("Device",),
+        (
+            'mutation($id: ID!) { updateDevice(input: {id: $id, name: "taken"}) '
+            f"{{ device {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.rotateDeviceSecret.input.id": (
+        ("Device",),
+        (
+            "mutation($id: ID!) { rotateDeviceSecret(input: {id: $id}) "
+            f"{{ credential {{ deviceId }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeDevice.input.id": (
+        ("Device",),
+        (
+            "mutation($id: ID!) { revokeDevice(input: {id: $id}) "
+            f"{{ device {{ id isRevoked }} {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.reorderAssets.input.ids": (
         ("Asset",),
         (
@@ -146,7 +171,12 @@ def foreign_id(kind: str, place: Inhabited) -> str:
         return to_base64(kind, place.tenant.pk)
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
-    model: type[Model] = {"Membership": Membership, "TenantSettings": TenantSettings}[kind]
+    models_: dict[str, type[Model]] = {
+        "Device": Device,
+        "Membership": Membership,
+        "TenantSettings": TenantSettings,
+    }
+    model = models_[kind]
     with acting_as(place.owner):
         newest = model._default_manager.filter(tenant=place.tenant.pk).latest("pk")
         return to_base64(kind, newest.pk)

@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -13,6 +14,7 @@ from uuid import uuid4
 from django.core.management.base import BaseCommand
 
 from assets.importing import BATCH_SIZE, import_into_new_tenant
+from tenancy.tenants import LEGACY_PLAN
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -76,6 +78,7 @@ class Command(BaseCommand):
                 slug=f"benchmark-{uuid4().hex[:12]}",
                 name="Benchmark",
                 batch_size=batch_size,
+                plan=replace(LEGACY_PLAN, max_assets=rows),
                 dry_run=True,
             )
             seconds = time.perf_counter() - started
