@@ -11,10 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.core.files import File
-from django.core.files.storage import default_storage
-
-from assets.storage import delete_media, media_key
+from assets.storage import delete_media, media_key, store_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,8 +69,7 @@ class MediaFolder:
         key = media_key(tenant_id, asset_id, name)
         if self.copying:
             self._keys.append(key)
-            with path.open("rb") as file:
-                key = self._keys[-1] = default_storage.save(key, File(file))
+            key = self._keys[-1] = store_file(key, path)
         self.copied += 1
         return Media(key, size, md5.hexdigest())
 

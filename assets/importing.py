@@ -27,7 +27,7 @@ from assets.models import (
     ProcessingStatus,
     new_asset_id,
 )
-from assets.storage import delete_media
+from assets.storage import delete_media, media_keys
 from assets.tasks import queue_understanding
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind, operator
@@ -120,15 +120,15 @@ def rollback_import(run_id: UUID, *, actor: Actor) -> RollbackReport:
                 "DELETE FROM assets USING asset_migrations AS made "
                 "WHERE made.run_id = %s AND made.migration_status = 'migrated' "
                 "AND assets.id = made.asset_id AND assets.tenant_id = made.tenant_id "
-                "RETURNING assets.media_path",
+                "RETURNING assets.tenant_id, assets.id, assets.media_path, assets.thumbnail_url",
                 [run.pk],
             )
-            paths = [path for (path,) in cursor.fetchall()]
+            deleted = cursor.fetchall()
         run.rolled_back_at = timezone.now()
         run.save(update_fields=["rolled_back_at"])
-        media = [path for path in paths if path]
+        media = [key for row in deleted for key in media_keys(*row)]
         transaction.on_commit(lambda: delete_media(media), robust=True)
-    return RollbackReport(run.pk, run.source, len(paths), len(media))
+    return RollbackReport(run.pk, run.source, len(deleted), len(media))
 
 
 @contextmanager

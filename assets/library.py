@@ -23,7 +23,7 @@ from assets.anthias_values import (
     MAX_REFRESH_INTERVAL_S,
 )
 from assets.models import Asset, ProcessingStatus, new_asset_id
-from assets.storage import delete_media
+from assets.storage import delete_media, media_keys
 from assets.tasks import queue_check, queue_download
 from tenancy.errors import Invalid, InvalidInput, NotFound
 from tenancy.events import Event, publish
@@ -351,8 +351,7 @@ def delete_assets(*, actor: Actor, ids: Sequence[UUID]) -> list[UUID]:
     """
     actor.require("assets.delete")
     keys = list(dict.fromkeys(ids))
-    locked = _lock(keys)
-    media = [path for path in locked.values() if path]
+    media = _lock(keys)
     Asset.objects.filter(pk__in=keys).delete()
     transaction.on_commit(lambda: delete_media(media))
     publish(Event.ASSETS_DELETED, keys, actor=actor)
@@ -383,11 +382,12 @@ def reorder_assets(*, actor: Actor, ids: Sequence[UUID]) -> None:
         publish(Event.ASSETS_CHANGED, [key for (key,) in cursor.fetchall()], actor=actor)
 
 
-def _lock(ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Lock the rows of `ids`, always in the same order, and return the path of each one's file."""
+def _lock(ids: Sequence[UUID]) -> list[str]:
+    """Lock the rows of `ids`, always in the same order, and return the keys of their files."""
     rows = Asset.objects.select_for_update().filter(pk__in=ids).order_by("pk")
-    found = dict(rows.values_list("pk", "media_path"))
+    named = list(rows.values_list("tenant_id", "pk", "media_path", "thumbnail_url"))
+    found = {row[1] for row in named}
     for place, key in enumerate(ids):
         if key not in found:
             raise NotFound("There is no asset with this id.", field=("ids", str(place)))
-    return found
+    return [key for row in named for key in media_keys(*row)]

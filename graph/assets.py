@@ -18,6 +18,7 @@ from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
 from assets import models, schedule
+from assets.media_urls import SIGNED_COLUMNS, Variant, signed_url
 from assets.models import ProcessingStatus
 from assets.querysets import CustomHeaders, RefreshInterval, active_q
 from graph.columns import Keyed, column, computed, expression, query, reading
@@ -132,7 +133,6 @@ class Asset(Keyed, relay.Node):
     tags: list[str] = column('What it is filed under: `["lobby", "spring"]`.')
     description: str = column("Free text for people; empty when there is none.")
     file_size: BigInt | None = column("Size of its file in bytes; null when there is no file.")
-    thumbnail_url: str = column("Address of a small picture of it; empty when there is none.")
     processing_status: ProcessingStatus = column("How far the understanding of its media is.")
     view_count: BigInt = column("How many times players have reported showing it.")
     last_viewed: datetime | None = column("When a player last reported showing it.")
@@ -143,6 +143,28 @@ class Asset(Keyed, relay.Node):
     def next_change_at(self, info: Info) -> datetime | None:
         """Ask the schedule, in the tenant's time zone."""
         return schedule.next_change(cast("models.Asset", self), info.context.now, info.context.zone)
+
+    @computed(
+        "Where its file can be fetched without any other credential, for an hour at most; null "
+        "when it has no file. The address stays the same for a quarter of an hour and is void as "
+        "soon as the file is replaced.",
+        *SIGNED_COLUMNS,
+    )
+    def media_url(self, info: Info) -> str | None:
+        """Sign the address of the file."""
+        row = cast("models.Asset", self)
+        return _signed(row, Variant.ORIGINAL, info) if row.media_path else None
+
+    @computed(
+        "Where a small picture of it (WebP) can be fetched, as with `mediaUrl`; empty when there "
+        "is none.",
+        *SIGNED_COLUMNS,
+        "thumbnail_url",
+    )
+    def thumbnail_url(self, info: Info) -> str:
+        """Sign the address of the picture."""
+        row = cast("models.Asset", self)
+        return _signed(row, Variant.THUMBNAIL, info) if row.thumbnail_url else ""
 
     @computed("The tenant it belongs to.", "tenant")
     def tenant(self, info: Info) -> Tenant:
@@ -160,6 +182,12 @@ class Asset(Keyed, relay.Node):
     def updated_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.Asset", self).updated_by_id))
+
+
+def _signed(row: models.Asset, variant: Variant, info: Info) -> str:
+    # The entered tenant, read once, and not once per row.
+    row.tenant = info.context.tenant
+    return signed_url(row, variant, now=info.context.now)
 
 
 class AssetOrderField(StrEnum):

@@ -45,6 +45,14 @@ def _names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
 
+def _prefix(name: str) -> str:
+    value = _text(name)
+    if value and not value.startswith("/"):
+        message = f"{name} must be a path such as /protected/; got {value!r}."
+        raise ImproperlyConfigured(message)
+    return f"{value.rstrip('/')}/" if value else ""
+
+
 def _database(url: str, *, pooled: bool) -> dict[str, Any]:
     """Django's settings for one PostgreSQL URL (libpq syntax, `?host=/socket/dir` included)."""
     if not url:
@@ -218,6 +226,24 @@ UPLOAD_DIR = Path(_text("SIGNATE_UPLOAD_DIR", str(MEDIA_ROOT.parent / "uploads")
 FILE_UPLOAD_PERMISSIONS = 0o640
 # No other account of the machine lists what tenants have.
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o750
+# Media lies in MEDIA_ROOT, or in a bucket of an S3-compatible service where one is named.
+S3_BUCKET = _text("SIGNATE_S3_BUCKET")
+S3_ENDPOINT_URL = _text("SIGNATE_S3_ENDPOINT_URL")
+S3_REGION = _text("SIGNATE_S3_REGION")
+S3_ACCESS_KEY_ID = _text("SIGNATE_S3_ACCESS_KEY_ID")
+S3_SECRET_ACCESS_KEY = _text("SIGNATE_S3_SECRET_ACCESS_KEY")
+# Whether whoever may have a file is sent to the service for it, or gets it through us.
+S3_REDIRECT = _flag("SIGNATE_S3_REDIRECT")
+STORAGES = {
+    "default": {
+        "BACKEND": "assets.bucket_storage.BucketStorage"
+        if S3_BUCKET
+        else "assets.folder_storage.FolderStorage"
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+# The proxy in front sends files out of MEDIA_ROOT itself, under this internal prefix.
+ACCEL_REDIRECT = _prefix("SIGNATE_ACCEL_REDIRECT")
 DATA_UPLOAD_MAX_MEMORY_SIZE = _number("SIGNATE_MAX_BODY_BYTES", 1_048_576)
 LANGUAGE_CODE = "en"
 USE_I18N = False

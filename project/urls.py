@@ -1,7 +1,7 @@
 """Every address of the service, and what answers when something fails."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import path
+from django.urls import include, path
 
 from graph.view import graphql
 from tenancy import views as tenancy_views
@@ -40,4 +40,5 @@ urlpatterns = [
     path("login/", tenancy_views.sign_in, name="login"),
     path("logout/", tenancy_views.sign_out, name="logout"),
     path("healthz", healthz),
+    path("media/", include("assets.urls")),
 ]

@@ -23,6 +23,7 @@ class ActorKind(StrEnum):
     MEMBER = "member"
     OPERATOR = "operator"
     WORKER = "worker"
+    LINK = "link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +118,11 @@ def device(device_id: UUID, tenant_id: UUID) -> Actor:
         permissions=DEVICE_PERMISSIONS,
         device_id=device_id,
     )
+
+
+def link(tenant_id: UUID) -> Actor:
+    """Return whoever holds a signed address of one tenant: nobody, with no permission.
+
+    The wall shows the tenant's rows; what of them the address is good for is its view's to decide.
+    """
+    return Actor(kind=ActorKind.LINK, tenant_id=tenant_id)

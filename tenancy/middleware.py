@@ -81,6 +81,16 @@ def refusal(error: DomainError, request: HttpRequest | None = None) -> JsonRespo
     return response
 
 
+def is_link(request: HttpRequest) -> bool:
+    """Return whether the address is the credential: then no other one is looked at.
+
+    Whoever opens it may have a stale session here, or send a password that is for somebody else.
+    """
+    return request.path.startswith("/share/") or (
+        request.path.startswith("/media/") and "signature" in request.GET
+    )
+
+
 class RequestLogMiddleware:
     """Gives every request an id, logs how it ended, and turns a lost database into a 503."""
 
@@ -189,6 +199,8 @@ class ActorMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Resolve who asks for which tenant; answer 401, 403, 429 or 503 when that fails."""
         request.actor, request.credential = ANONYMOUS, ""  # type: ignore[attr-defined]
+        if is_link(request):
+            return self.get_response(request)
         drop_malformed_session(request)
         identity = None
         try:

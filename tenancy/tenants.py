@@ -332,6 +332,17 @@ def is_active(tenant_id: UUID) -> bool:
     return bool(row and row[0])
 
 
+def is_active_tenant(tenant_id: UUID) -> bool | None:
+    """Return whether the tenant may be entered; None when there is none with that id.
+
+    For addresses that are a credential by themselves, and for commands: nobody is signed in.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tenant_state(%s)", [tenant_id])
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
 def _taken(error: IntegrityError, slug: str) -> DomainError:
     """Return the refusal for a slug somebody has; other violations are ours: they are raised."""
     if violated(error) == "tenants_slug_key":

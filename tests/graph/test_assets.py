@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from strawberry.relay import to_base64
 
+from assets.media_urls import Variant, is_signed_for
 from assets.models import Asset
 from graph.schema import schema
 from rls import acting_as
@@ -78,7 +80,7 @@ def test_every_field_of_an_asset(bare: Inhabited, gql: Callable[..., Graph]) -> 
             tags=["migrated", "legacy"],
             description="text",
             file_size=2**40,
-            thumbnail_url="https://t.example/x",
+            thumbnail_url="/media/x/y/thumbnail",
             processing_status="failed",
             view_count=-5,
             last_viewed=datetime(2025, 1, 4, tzinfo=UTC),
@@ -87,7 +89,17 @@ def test_every_field_of_an_asset(bare: Inhabited, gql: Callable[..., Graph]) -> 
     [edge] = gql().data(f"{{ assets {{ edges {{ node {{ {EVERYTHING} }} }} }} }}")["assets"][
         "edges"
     ]
-    assert edge["node"] == {
+    node = edge["node"]
+    for name, variant in (("mediaUrl", "original"), ("thumbnailUrl", "thumbnail")):
+        url = urlsplit(node.pop(name))
+        assert url.scheme == "https"
+        assert url.netloc == "acme.signage.test"
+        assert url.path == f"/media/{bare.tenant.pk}/{row.pk}/{variant}"
+        query = dict(parse_qsl(url.query, strict_parsing=True))
+        assert is_signed_for(row, Variant(variant), **query)
+        left = int(query["expires"]) - datetime.now(UTC).timestamp()
+        assert 45 * 60 - 5 <= left <= 60 * 60
+    assert node == {
         "id": to_base64("Asset", row.pk),
         "assetId": "default_a54f11c8d0eeec56d12db0f57f1c437c",
         "name": "日本語 🎉 “quotes” & <tags>",
@@ -118,7 +130,6 @@ def test_every_field_of_an_asset(bare: Inhabited, gql: Callable[..., Graph]) -> 
         "tags": ["migrated", "legacy"],
         "description": "text",
         "fileSize": 2**40,
-        "thumbnailUrl": "https://t.example/x",
         "processingStatus": "FAILED",
         "viewCount": -5,
         "lastViewed": "2025-01-04T00:00:00Z",
@@ -149,6 +160,7 @@ def test_an_asset_of_which_nothing_is_known(bare: Inhabited, gql: Callable[..., 
             "lastReachabilityCheck",
             "fileSize",
             "lastViewed",
+            "mediaUrl",
             "createdBy",
             "updatedBy",
         ]
@@ -175,6 +187,21 @@ def test_an_asset_of_which_nothing_is_known(bare: Inhabited, gql: Callable[..., 
         "viewCount": 0,
         "tenant": {"slug": "acme"},
     }
+
+
+def test_addresses_of_files_cost_one_look_at_the_tenant(
+    bare: Inhabited, gql: Callable[..., Graph]
+) -> None:
+    add_assets(bare, 20, media_path="t/x", thumbnail_url="/media/x")
+    add_assets(bare, 20)
+    with statements(2):
+        edges = gql().data("{ assets { edges { node { mediaUrl thumbnailUrl } } } }")["assets"][
+            "edges"
+        ]
+    nodes = [edge["node"] for edge in edges]
+    assert len({node["mediaUrl"] for node in nodes[:20]}) == 20
+    assert len({node["thumbnailUrl"] for node in nodes[:20]}) == 20
+    assert nodes[20:] == [{"mediaUrl": None, "thumbnailUrl": ""}] * 20
 
 
 @pytest.mark.parametrize(
