@@ -45,3 +45,7 @@ class UnsafeAddress(CannotFetch):
 
 class FetchFailed(CannotFetch):
     """The address is fit to be fetched, and fetching it did not work."""
+
+
+class CannotLookUp(FetchFailed):
+    """Names are not looked up from here now, which says nothing of the host."""

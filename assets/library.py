@@ -52,7 +52,9 @@ _INT32 = range(-(2**31), 2**31)
 LOCAL_FOLDER = "/data/anthias_assets"
 # SPEC section 4: these are played from where they are.
 _STREAMS = frozenset({".m3u8", ".mpd", ".m3u", ".ism"})
-_VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".ogv", ".flv"})
+_VIDEOS = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".ogv", ".flv"}
+)
 
 
 def clean_asset_name(value: str) -> str:

@@ -21,7 +21,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from assets.addresses import check_port, ip_literal, parse_host, refusal_of
-from assets.fetch_errors import FetchFailed, Refusal, UnsafeAddress
+from assets.fetch_errors import CannotLookUp, FetchFailed, Refusal, UnsafeAddress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,9 +156,9 @@ def _looked_up(host: str, network: Network, deadline: Deadline) -> list[IPAddres
     try:
         answer = answers.get(timeout=deadline.remaining())
     except queue.Empty:
-        raise deadline.passed() from None
+        raise CannotLookUp(deadline.passed().reason) from None
     if isinstance(answer, socket.gaierror) and answer.errno == socket.EAI_AGAIN:
-        raise FetchFailed(f"The name {host} cannot be looked up now. Try again later.")
+        raise CannotLookUp(f"The name {host} cannot be looked up now. Try again later.")
     addresses = [] if isinstance(answer, Exception) else [ip_literal(text) for text in answer]
     if not addresses:
         raise FetchFailed(f"There is no host named {host}.")

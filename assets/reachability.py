@@ -91,12 +91,10 @@ def check_reachability(*, actor: Actor, asset: UUID, network: Network = INTERNET
 
 
 def sweep_reachability(*, actor: Actor, network: Network = INTERNET) -> None:
-    """Look at the addresses of the tenant's enabled assets that nobody has looked at for longest."""
+    """Look at the addresses of enabled assets that nobody has looked at for longest."""
     now = timezone.now()
     with acting_as(actor, read_only=True), connection.cursor() as cursor:
-        cursor.execute(
-            _DUE, [actor.entered(), now, now - INTERVAL, PER_HOST, SWEPT_AT_ONCE]
-        )
+        cursor.execute(_DUE, [actor.entered(), now, now - INTERVAL, PER_HOST, SWEPT_AT_ONCE])
         due = [key for (key,) in cursor.fetchall()]
     ends = time.monotonic() + SWEEP_S
     blind = 0

@@ -1,7 +1,6 @@
-"""What is done in every tenant once an hour: going on with what was forgotten, removing what is old.
+"""What is done in every tenant once an hour: going on with what nobody is at work on any more.
 
-Called by the worker (assets.tasks). Each part stands alone: one that fails does not keep the others
-from being done.
+Called by the worker (assets.tasks).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ ORDER BY updated_at LIMIT %s
 
 
 def clean_up(*, actor: Actor) -> None:
-    """Do all of it."""
+    """Do all of it, each part in a door of its own."""
     go_on(actor=actor)
 
 

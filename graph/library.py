@@ -233,9 +233,7 @@ class AssetMutations:
         values = given(input)
         download = bool(values.pop("download", False))
         row, errors = attempt(
-            lambda: library.create_asset(
-                actor=info.context.actor, values=values, download=download
-            )
+            lambda: library.create_asset(actor=info.context.actor, values=values, download=download)
         )
         found = _read_back(info, [row.pk], "asset") if row is not None else []
         return CreateAssetPayload(asset=found[0] if found else None, errors=errors)

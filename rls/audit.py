@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from rls.declared import Declared, declared
 from rls.guard import role_faults
 from rls.names import (

@@ -130,11 +130,11 @@ def make_queue(connector: PsycopgConnector, *, rounds: list[Round]) -> App:
     An App of its own: the tasks stay bound to Django's, so that what they queue is part of their
     own transaction.
     """
-    app.perform_import_paths()
+    app.perform_import_paths()  # type: ignore[no-untyped-call]
     # What was due while no worker ran is not made up for: a start is no reason for work.
     queue = App(
         connector=connector,
-        worker_defaults=app.worker_defaults,  # type: ignore[arg-type]  # its own value
+        worker_defaults=app.worker_defaults,
         periodic_defaults={"max_delay": 30},
     )
     queue.tasks.update(app.tasks)
@@ -181,7 +181,7 @@ async def forget(queue: App) -> None:
 
 
 class _Work:
-    """One run of the worker, which may take several of procrastinate's: the database may go away."""
+    """One run of the worker, and as many of procrastinate's as it takes: databases go away."""
 
     def __init__(self, queue: App, concurrency: int, *, once: bool) -> None:
         self.queue = queue
@@ -237,13 +237,13 @@ class _Work:
                 "worker_middleware": [self._count],
             },
         )
-        running = asyncio.create_task(worker.run())
+        running = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]
         stopping = asyncio.create_task(self.stop.wait())
         hurrying = asyncio.create_task(self.hurry.wait())
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
-                worker.stop()
+                worker.stop()  # type: ignore[no-untyped-call]
                 await asyncio.wait(
                     {running, hurrying}, timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED
                 )

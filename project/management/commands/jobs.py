@@ -28,9 +28,7 @@ class Command(BaseCommand):
         what.add_argument("--retry", type=int, metavar="ID", help="queue this failed job again")
         what.add_argument("--retry-all", action="store_true", help="queue every failed job again")
 
-    def handle(
-        self, *, failed: bool, retry: int | None, retry_all: bool, **_options: Any
-    ) -> None:
+    def handle(self, *, failed: bool, retry: int | None, retry_all: bool, **_options: Any) -> None:
         """Do it; CommandError says why not."""
         try:
             worker.require_login()
