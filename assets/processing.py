@@ -24,6 +24,7 @@ from assets.models import Asset, ProcessingStatus
 from assets.storage import (
     delete_media,
     media_key,
+    media_keys,
     media_storage,
     store_file,
     tenant_prefix,
@@ -101,10 +102,8 @@ def understand_media(*, actor: Actor, asset: UUID) -> None:
     try:
         named = _finish(actor, work, found, stored)
     except QuotaExceeded as error:
-        delete_media([stored.key])
-        fail(actor, work, error.message)
-    else:
-        delete_media(key for key in _keys(work, stored) if key not in named)
+        named = fail(actor, work, error.message)
+    delete_media(key for key in _keys(work, stored) if key not in named)
 
 
 def give_up(*, actor: Actor, asset: UUID, error: Exception) -> None:
@@ -115,12 +114,18 @@ def give_up(*, actor: Actor, asset: UUID, error: Exception) -> None:
             mark_failed(actor, row, KILLS if isinstance(error, WorkerLost) else AWAY)
 
 
-def fail(actor: Actor, work: Work, reason: str) -> None:
-    """Write down why the file of `work` cannot be used, if the asset still has that file."""
+def fail(actor: Actor, work: Work, reason: str) -> list[str]:
+    """Write down why the file of `work` cannot be used, if the asset still has that file.
+
+    Return the keys of the files that the row names.
+    """
     with acting_as(actor):
         row = _locked(work.asset)
-        if row is not None and row.media_path == work.media_path and not work.thumbnail_only:
+        if row is None:
+            return []
+        if row.media_path == work.media_path and not work.thumbnail_only:
             mark_failed(actor, row, reason)
+        return _named(row)
 
 
 def mark_failed(actor: Actor, row: Asset, reason: str) -> None:
@@ -202,14 +207,13 @@ def _finish(actor: Actor, work: Work, found: Understanding, stored: Stored) -> l
 
     Return which of the stored files the row names. Raises QuotaExceeded, with nothing written.
     """
-    thumbnail = thumbnail_key(work.tenant_id, work.asset)
     with acting_as(actor):
         row = _locked(work.asset)
         if row is None:
             return []
         if row.media_path != work.media_path:
             # Its new file is understood after this, and makes a picture of its own.
-            return [row.media_path, *([thumbnail] if row.thumbnail_url else [])]
+            return _named(row)
         changes: dict[str, Any] = {}
         if stored.has_thumbnail:
             path = media_url_path(row.tenant_id, row.pk, Variant.THUMBNAIL)
@@ -224,7 +228,7 @@ def _finish(actor: Actor, work: Work, found: Understanding, stored: Stored) -> l
             publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)
         if stored.key:
             transaction.on_commit(lambda: delete_media([work.media_path]))
-        return [row.media_path, thumbnail]
+        return _named(row)
 
 
 def _understood(row: Asset, found: Understanding, stored: Stored) -> dict[str, Any]:
@@ -243,6 +247,10 @@ def _understood(row: Asset, found: Understanding, stored: Stored) -> dict[str, A
         if row.uri and row.uri.startswith("/"):
             changes["uri"] = str(PurePosixPath(row.uri).with_suffix(".webp"))
     return changes
+
+
+def _named(row: Asset) -> list[str]:
+    return list(media_keys(row.tenant_id, row.pk, row.media_path, row.thumbnail_url))
 
 
 def _locked(asset: UUID) -> Asset | None:

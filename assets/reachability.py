@@ -87,7 +87,11 @@ def check_reachability(*, actor: Actor, asset: UUID, network: Network = INTERNET
     Does nothing for one that is gone, has a file of its own or is not to be checked.
     """
     for address in _addresses(actor, [asset]):
-        _note(actor, address, is_reachable=_look(address, network))
+        try:
+            answers = _look(address, network)
+        except CannotLookUp:
+            answers = None
+        _note(actor, address, is_reachable=answers)
 
 
 def sweep_reachability(*, actor: Actor, network: Network = INTERNET) -> None:
