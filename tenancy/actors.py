@@ -22,8 +22,8 @@ class ActorKind(StrEnum):
     DEVICE = "device"
     MEMBER = "member"
     OPERATOR = "operator"
-    WORKER = "worker"
     LINK = "link"
+    WORKER = "worker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from procrastinate.contrib.django import app
 from rls import ContextError, current_actor
 from tenancy.actors import worker
 from tenancy.logs import request_id, tenant_label
-from tenancy.tenants import is_active
+from tenancy.tenants import is_active_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ def tenant_task(
             began = time.monotonic()
             try:
                 actor = worker(_tenant_id(tenant))
-                if not is_active(actor.entered()):
+                if not is_active_tenant(actor.entered()):
                     logger.warning("%s: the tenant is suspended or gone; nothing is done", name)
                     return
                 try:

@@ -321,24 +321,13 @@ def find_tenant(slug: str) -> UUID | None:
     return row[0] if row else None
 
 
-def is_active(tenant_id: UUID) -> bool:
-    """Return whether there is a tenant of that id and it is not suspended.
-
-    For whoever comes with a credential that is not a person's: a signed link, a job.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT tenant_is_active(%s)", [tenant_id])
-        row = cursor.fetchone()
-    return bool(row and row[0])
-
-
 def is_active_tenant(tenant_id: UUID) -> bool | None:
     """Return whether the tenant may be entered; None when there is none with that id.
 
     For addresses that are a credential by themselves, and for commands: nobody is signed in.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT tenant_state(%s)", [tenant_id])
+        cursor.execute("SELECT tenant_is_active(%s)", [tenant_id])
         row = cursor.fetchone()
     return row[0] if row else None
 
