@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Between the making of a folder and of its lock it belongs to nobody.
-_NEW_S = 60
 _LOCK = ".lock"
+# What a folder is called before somebody holds its lock, and how long that may take.
+_NEW = "new-"
+_NEW_S = 60.0
 
 
 def _root() -> Path:
@@ -37,10 +38,11 @@ def workspace() -> Iterator[Path]:
     """Make an empty folder for one piece of work, and remove it with whatever is in it."""
     root = _root()
     root.mkdir(mode=0o750, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=root))
+    folder = Path(tempfile.mkdtemp(dir=root, prefix=_NEW))
     try:
         with (folder / _LOCK).open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            folder = folder.rename(root / folder.name.removeprefix(_NEW))
             (folder / "files").mkdir()
             yield folder / "files"
     finally:
@@ -54,17 +56,21 @@ def clear_workspaces() -> None:
     except FileNotFoundError:
         return
     for entry in found:
+        if entry.name.startswith(_NEW) and _is_young(entry):
+            continue
         try:
             with Path(entry.path, _LOCK).open("r+b") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
         except FileNotFoundError:
-            try:
-                is_new = entry.stat().st_mtime > time.time() - _NEW_S
-            except FileNotFoundError:  # its process has just removed it
-                continue
-            if is_new:
-                continue
+            pass  # its process had no time to make one, or has just removed it
         logger.info("Removing %s, whose process is gone", entry.path)
         shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_young(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.stat().st_mtime > time.time() - _NEW_S
+    except FileNotFoundError:  # it has its name by now
+        return True

@@ -12,6 +12,7 @@ import logging
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("signate.worker")
 
 ALIAS = "worker"
+# The queue of what the worker does for the queue itself, and for no tenant.
+CHORES = "chores"
 CONCURRENCY = 4
 
 # A worker says this often that it lives, and is taken for dead after so long without a word.
@@ -53,7 +56,7 @@ KEPT_FAILED_DAYS = 90
 # taken the job up again, and it would run twice.
 _RESCUE = """
 UPDATE procrastinate_jobs
-SET status = 'todo', attempts = attempts + 1, scheduled_at = now(), worker_id = NULL,
+SET status = 'todo', attempts = attempts + 1, scheduled_at = now(),
     abort_requested = false
 WHERE status = 'doing' AND NOT EXISTS (
   SELECT FROM procrastinate_workers
@@ -63,15 +66,15 @@ RETURNING id, task_name, attempts
 """
 _GIVE_BACK = """
 UPDATE procrastinate_jobs
-SET status = 'todo', scheduled_at = now(), worker_id = NULL, abort_requested = false
+SET status = 'todo', scheduled_at = now(), abort_requested = false
 WHERE status = 'doing' AND worker_id = %(worker)s
 RETURNING id
 """
 _ROUND = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
-SELECT %(queue)s, %(task)s, -1, tenant_id || ':' || %(task)s, tenant_id || ':' || %(task)s,
+SELECT %(queue)s::text, task, -1, tenant_id || ':' || task, tenant_id || ':' || task,
        jsonb_build_object('tenant', tenant_id)
-FROM active_tenants()
+FROM active_tenants(), CAST(%(task)s AS text) AS task
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
 """
 _FORGET = """
@@ -87,7 +90,7 @@ FROM procrastinate_jobs WHERE status::text = ANY (%s) ORDER BY id
 """
 _REVIVE = """
 UPDATE procrastinate_jobs
-SET status = 'todo', attempts = 0, scheduled_at = NULL, worker_id = NULL, queueing_lock = NULL
+SET status = 'todo', attempts = 0, scheduled_at = NULL, queueing_lock = NULL
 WHERE status = 'failed' AND (%s::bigint IS NULL OR id = %s) RETURNING id
 """
 
@@ -141,7 +144,7 @@ def make_queue(connector: PsycopgConnector, *, rounds: list[Round]) -> App:
     if not rounds:
         return queue
     for each in rounds:
-        _declare(queue, f"round.{each.task.name}", each.cron, _go_round(each))
+        _declare(queue, f"round.{each.task.name}", each.cron, partial(go_round, each=each))
     _declare(queue, "queue.rescue", "* * * * *", rescue)
     _declare(queue, "queue.forget", "17 * * * *", forget)
     return queue
@@ -152,17 +155,16 @@ def _declare(queue: App, name: str, cron: str, work: Callable[[App], Awaitable[N
         del timestamp
         await work(context.app)
 
-    task: Any = queue.task(name=name, pass_context=True, lock=name, queueing_lock=name)(run)
+    made: Any = queue.task(
+        name=name, queue=CHORES, pass_context=True, lock=name, queueing_lock=name
+    )
+    task = made(run)
     queue.periodic(cron=cron)(task)
 
 
-def _go_round(each: Round) -> Callable[[App], Awaitable[None]]:
-    async def go(queue: App) -> None:
-        await queue.connector.execute_query_async(
-            _ROUND, queue=each.task.queue, task=each.task.name
-        )
-
-    return go
+async def go_round(queue: App, *, each: Round) -> None:
+    """Queue a job for each active tenant, but for those whose last one still waits."""
+    await queue.connector.execute_query_async(_ROUND, queue=each.task.queue, task=each.task.name)
 
 
 async def rescue(queue: App) -> None:
@@ -220,6 +222,7 @@ class _Work:
         if self.stop.is_set():
             self.hurry.set()
         self.stop.set()
+        logger.info("Told to stop: no more jobs are taken")
 
     async def _run_one(self) -> bool:
         """Return whether every job that was taken has ended."""

@@ -76,7 +76,7 @@ def read(actor: Actor, row: Asset) -> Asset:
 def uploaded(actor: Actor, content: bytes, name: str, **values: Any) -> Asset:
     """Make an asset as an upload leaves it behind."""
     row = Asset(
-        tenant_id=actor.tenant_id,
+        tenant_id=actor.entered(),
         asset_id="a1b2",
         name=name,
         uri=f"/data/anthias_assets/{name}",
@@ -89,9 +89,8 @@ def uploaded(actor: Actor, content: bytes, name: str, **values: Any) -> Asset:
     )
     for field, value in values.items():
         setattr(row, field, value)
-    assert actor.tenant_id is not None
     row.media_path = default_storage.save(
-        media_key(actor.tenant_id, row.pk, name), ContentFile(content)
+        media_key(row.tenant_id, row.pk, name), ContentFile(content)
     )
     with acting_as(actor):
         row.save(force_insert=True)

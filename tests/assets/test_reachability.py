@@ -40,7 +40,7 @@ def make(actor: Actor, uri: str, **values: Any) -> Asset:
     given = {"created_at": timezone.now() - timedelta(hours=1), "is_enabled": True, **values}
     with acting_as(actor):
         return Asset.objects.create(
-            tenant_id=actor.tenant_id,
+            tenant_id=actor.entered(),
             asset_id=f"{Asset.objects.count():032x}",
             name="n",
             uri=uri,
