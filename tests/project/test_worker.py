@@ -117,7 +117,11 @@ def run_once(
     """Run what is due to its end, in a worker that may fetch from the server too."""
     server, _ = halting
     monkeypatch.setattr(download_remote, "__kwdefaults__", {"network": only(server)})
-    return lambda: call_command("worker", once=True)
+
+    def run() -> None:
+        call_command("worker", once=True)
+
+    return run
 
 
 def states(cursor: psycopg.Cursor[Any]) -> list[tuple[str, str, int]]:
