@@ -155,8 +155,8 @@ def _declare(queue: App, name: str, cron: str, work: Callable[[App], Awaitable[N
         del timestamp
         await work(context.app)
 
-    # Before tenants' jobs, and without a queueing lock: under row-level security PostgreSQL does not
-    # say which key a refused row has, and procrastinate, which asks, stops.
+    # Before tenants' jobs, and without a queueing lock: under row-level security PostgreSQL keeps
+    # the key of a refused row to itself, and procrastinate, which asks for it, stops.
     made: Any = queue.task(name=name, queue=CHORES, pass_context=True, lock=name, priority=10)
     task = made(run)
     queue.periodic(cron=cron)(task)
