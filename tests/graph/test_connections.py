@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.models import Asset, new_asset_id
-from graph.assets import SORT_KEYS, AssetOrderField
+from graph.asset_filters import SORT_KEYS, AssetOrderField
 from graph.connections import Ordering
 from graph.enums import OrderDirection
 from rls import acting_as

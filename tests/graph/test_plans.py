@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from assets.models import Asset
-from graph import assets, members
+from graph import asset_filters, members
 from graph.connections import Ordering
 from graph.enums import OrderDirection
 from graph.tenants import TenantOrderField
@@ -126,7 +126,7 @@ def cursor_in_the_middle(world: World, model: type[Model], ordering: Ordering) -
 
 
 LISTINGS: list[tuple[str, type[Model], Mapping[Any, SortKey]]] = [
-    ("assets", Asset, assets.SORT_KEYS),
+    ("assets", Asset, asset_filters.SORT_KEYS),
     ("memberships", Membership, members.SORT_KEYS),
 ]
 
