@@ -8,16 +8,19 @@ from datetime import datetime
 from enum import StrEnum
 
 import strawberry
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.lookups import GreaterThanOrEqual, LessThan, LessThanOrEqual
 from strawberry import UNSET
 
 from assets.models import ProcessingStatus
-from assets.querysets import active_q
+from assets.querysets import DateOrNever, Most, Never, NumberOrMost, active_q
+from assets.search import FIELDS, MIN_CONTAINED, Needles, clean_words, tagged_with_any
 from graph.connections import SortKey
 from graph.context import Context
 from graph.enums import OrderDirection, described
 from graph.ids import key_of
 from graph.inputs import is_given
+from graph.scalars import BigInt
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
 
@@ -31,6 +34,11 @@ class AssetOrderField(StrEnum):
     UPDATED_AT = "updated_at"
     START_DATE = "start_date"
     END_DATE = "end_date"
+    MIMETYPE = "mimetype"
+    DURATION = "duration"
+    FILE_SIZE = "file_size"
+    VIEW_COUNT = "view_count"
+    LAST_VIEWED = "last_viewed"
 
 
 described(
@@ -46,6 +54,16 @@ described(
         AssetOrderField.UPDATED_AT: "When they were last changed.",
         AssetOrderField.START_DATE: "When they start to play; without a date last.",
         AssetOrderField.END_DATE: "When they cease to play; without a date last.",
+        AssetOrderField.MIMETYPE: (
+            "The first 200 characters of the mimetype whatever the case of letters; without one "
+            "last."
+        ),
+        AssetOrderField.DURATION: "How long they are shown; without a duration last.",
+        AssetOrderField.FILE_SIZE: "The size of their file; without a file last.",
+        AssetOrderField.VIEW_COUNT: "How many times players have reported showing them.",
+        AssetOrderField.LAST_VIEWED: (
+            "When a player last reported showing them; those that none did last."
+        ),
     },
 )
 SORT_KEYS = {
@@ -57,6 +75,11 @@ SORT_KEYS = {
     AssetOrderField.UPDATED_AT: SortKey("updated_at", datetime),
     AssetOrderField.START_DATE: SortKey("start_date", datetime, nullable=True),
     AssetOrderField.END_DATE: SortKey("end_date", datetime, nullable=True),
+    AssetOrderField.MIMETYPE: SortKey("sort_mimetype", str),
+    AssetOrderField.DURATION: SortKey("duration", int, nullable=True),
+    AssetOrderField.FILE_SIZE: SortKey("file_size", int, nullable=True),
+    AssetOrderField.VIEW_COUNT: SortKey("view_count", int),
+    AssetOrderField.LAST_VIEWED: SortKey("last_viewed", datetime, nullable=True),
 }
 
 
@@ -83,14 +106,107 @@ class DateTimeRange:
         description="Earlier than this instant.", default=UNSET
     )
 
-    def condition(self, column_name: str) -> Q:
-        """Return the range as a condition on a column; rows without a value are outside."""
+    def condition(self, column_name: str, *, nullable: bool = False) -> Q:
+        """Return the range as a condition on a column; rows without a value are outside.
+
+        A nullable column is compared in the form that its index has, and always has an upper end:
+        PostgreSQL would count the missing ones in when it judges how many rows that are.
+        """
+        value = DateOrNever(column_name) if nullable else F(column_name)
         condition = Q(**{f"{column_name}__isnull": False})
         if is_given(self.from_):
-            condition &= Q(**{f"{column_name}__gte": self.from_})
+            condition &= Q(GreaterThanOrEqual(value, self.from_))
         if is_given(self.until):
-            condition &= Q(**{f"{column_name}__lt": self.until})
+            condition &= Q(LessThan(value, self.until))
+        elif nullable:
+            condition &= Q(LessThan(value, Never()))
         return condition
+
+
+@strawberry.input(description="A range of whole numbers, open where an end is left out.")
+class BigIntRange:
+    """From the least to the most, both included."""
+
+    min: BigInt | None = strawberry.field(description="This number or more.", default=UNSET)
+    max: BigInt | None = strawberry.field(description="This number or less.", default=UNSET)
+
+    def condition(self, column_name: str, *, nullable: bool = False) -> Q:
+        """Return the range as a condition on a column, as that of DateTimeRange."""
+        value = NumberOrMost(column_name) if nullable else F(column_name)
+        condition = Q(**{f"{column_name}__isnull": False})
+        if is_given(self.min):
+            condition &= Q(GreaterThanOrEqual(value, self.min))
+        if is_given(self.max):
+            condition &= Q(LessThanOrEqual(value, self.max))
+        elif nullable:
+            condition &= Q(LessThan(value, Most()))
+        return condition
+
+
+class AssetSearchField(StrEnum):
+    """What a search looks into."""
+
+    NAME = "name"
+    DESCRIPTION = "description"
+    TAGS = "tags"
+
+
+described(
+    AssetSearchField,
+    "What a search looks into.",
+    {
+        AssetSearchField.NAME: "The name.",
+        AssetSearchField.DESCRIPTION: "The description.",
+        AssetSearchField.TAGS: "Every tag.",
+    },
+)
+
+
+@strawberry.input(
+    description=(
+        "Words to find, whatever the case of letters. For a search box, as people type: "
+        '`{prefix: "spr lob"}`. Every word given has to be found, each anywhere in what `in` '
+        "names. 200 characters at most; text without a word finds everything. All characters are "
+        "ordinary ones, `%` and `_` too."
+    )
+)
+class AssetSearch:
+    """The words, and where to look for them."""
+
+    prefix: str | None = strawberry.field(
+        description=(
+            "Beginnings of words, one character or more each: `spr lob` finds “Lobby, spring”. A "
+            "word begins behind a space, a dash, a dot and whatever else is no letter."
+        ),
+        default=UNSET,
+    )
+    contains: str | None = strawberry.field(
+        description=(
+            "What occurs anywhere, in the middle of words too, 3 characters or more each: `obb` "
+            "finds “Lobby”."
+        ),
+        default=UNSET,
+    )
+    in_: list[AssetSearchField] | None = strawberry.field(
+        name="in",
+        description="Where to look: everywhere when left out. An empty list matches no asset.",
+        default=UNSET,
+    )
+
+    def needles(self) -> Needles:
+        """Return what to find; raises InvalidInput."""
+        return Needles(
+            containing=self._words("contains", shortest=MIN_CONTAINED),
+            beginning=self._words("prefix", shortest=1),
+            fields=list(dict.fromkeys(self.in_)) if is_given(self.in_) else FIELDS,
+        )
+
+    def _words(self, name: str, *, shortest: int) -> list[str]:
+        text = getattr(self, name)
+        try:
+            return clean_words(text, shortest=shortest) if is_given(text) else []
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field=("filter", "search", name)) from None
 
 
 @strawberry.input(description="Which tags an asset has. An empty list matches no asset.")
@@ -102,15 +218,13 @@ class TagFilter:
     )
     all: list[str] | None = strawberry.field(description="Every one of these tags.", default=UNSET)
 
+    def wanted(self) -> list[str] | None:
+        """Return the tags that have all to be there; None when the filter does not say."""
+        return _texts(self.all, "tags", "all") if is_given(self.all) else None
+
     def condition(self) -> Q:
-        """Return both conditions together."""
-        condition = Q()
-        if is_given(self.any):
-            condition &= Q(tags__overlap=_texts(self.any, "tags", "any"))
-        if is_given(self.all):
-            wanted = _texts(self.all, "tags", "all")
-            condition &= Q(tags__contains=wanted) if wanted else Q(pk__in=[])
-        return condition
+        """Return the condition "at least one of these"."""
+        return tagged_with_any(_texts(self.any, "tags", "any")) if is_given(self.any) else Q()
 
 
 @strawberry.input(
@@ -127,6 +241,9 @@ class AssetFilter:
     )
     asset_ids: list[str] | None = strawberry.field(
         description="Its `assetId` is one of these.", default=UNSET
+    )
+    search: AssetSearch | None = strawberry.field(
+        description="Words that its name, its description or its tags have.", default=UNSET
     )
     is_enabled: bool | None = strawberry.field(
         description="Whether it may play at all.", default=UNSET
@@ -153,23 +270,63 @@ class AssetFilter:
     end_date: DateTimeRange | None = strawberry.field(
         description="Its end date lies in this range.", default=UNSET
     )
+    created_at: DateTimeRange | None = strawberry.field(
+        description="It was added in this range.", default=UNSET
+    )
+    updated_at: DateTimeRange | None = strawberry.field(
+        description="It was last changed in this range.", default=UNSET
+    )
+    last_viewed: DateTimeRange | None = strawberry.field(
+        description="A player last reported showing it in this range.", default=UNSET
+    )
+    duration: BigIntRange | None = strawberry.field(
+        description="It is shown for so many seconds: `{min: 10, max: 60}`.", default=UNSET
+    )
+    file_size: BigIntRange | None = strawberry.field(
+        description="Its file has so many bytes.", default=UNSET
+    )
+    view_count: BigIntRange | None = strawberry.field(
+        description="Players have reported showing it so many times.", default=UNSET
+    )
+    has_media: bool | None = strawberry.field(
+        description="Whether its file is kept by the service.", default=UNSET
+    )
 
     def condition(self, context: Context) -> Q:
-        """Return the filter as one condition; raises InvalidInput for ids that are none."""
-        condition = self._is_one_of()
+        """Return the filter as one condition; raises InvalidInput for what nothing can meet."""
+        condition = self._is_one_of() & self._is_found() & self._lies_within()
         for name in ("is_enabled", "is_processing", "is_reachable"):
             wanted = getattr(self, name)
             if is_given(wanted):
                 condition &= Q(**{name: wanted})
+        if is_given(self.has_media):
+            condition &= ~Q(media_path="") if self.has_media else Q(media_path="")
         if is_given(self.is_active):
             active = active_q(context.now, context.zone)
             condition &= active if self.is_active else ~active
+        return condition
+
+    def _is_found(self) -> Q:
+        condition, needles = Q(), Needles()
+        if is_given(self.search):
+            needles = self.search.needles()
+            condition &= Q() if needles.fields else Q(pk__in=[])
         if is_given(self.tags):
             condition &= self.tags.condition()
-        if is_given(self.start_date):
-            condition &= self.start_date.condition("start_date")
-        if is_given(self.end_date):
-            condition &= self.end_date.condition("end_date")
+            wanted = self.tags.wanted()
+            if wanted is not None:
+                condition &= Q() if wanted else Q(pk__in=[])
+                needles = needles._replace(tagged=wanted)
+        return condition & needles.condition()
+
+    def _lies_within(self) -> Q:
+        condition = Q()
+        for name in ("created_at", "updated_at", "view_count"):
+            if is_given(wanted := getattr(self, name)):
+                condition &= wanted.condition(name)
+        for name in ("start_date", "end_date", "last_viewed", "duration", "file_size"):
+            if is_given(wanted := getattr(self, name)):
+                condition &= wanted.condition(name, nullable=True)
         return condition
 
     def _is_one_of(self) -> Q:

@@ -8,11 +8,13 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.bulk import BulkMutations
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.scalars import SCALARS
+from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 
 
@@ -22,7 +24,7 @@ from graph.tenants import TenantMutations, TenantQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
+class Query(MemberQueries, TenantQueries, AssetQueries, TagQueries, NodeQueries):
     """The root of reads."""
 
 
@@ -35,7 +37,7 @@ class Query(MemberQueries, TenantQueries, AssetQueries, NodeQueries):
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations):
+class Mutation(TenantMutations, AssetMutations, BulkMutations):
     """The root of writes."""
 
 

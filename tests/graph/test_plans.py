@@ -37,13 +37,19 @@ ASSETS = """
 INSERT INTO assets (id, tenant_id, asset_id, name, start_date, end_date, is_enabled, is_processing,
   nocache, play_order, skip_asset_check, skip_ssl_verify, play_days, is_reachable, metadata,
   created_at, updated_at, tags, description, thumbnail_url, processing_status, view_count,
-  media_path)
+  media_path, mimetype, duration, file_size, last_viewed)
 SELECT gen_random_uuid(), get_tenant_context(), i::text,
   CASE WHEN i %% 10 > 0 THEN 'name ' || i * 7919 %% 100003 END,
   CASE WHEN i %% 10 > 1 THEN timestamptz '2024-01-01' + i * 7919 %% 100003 * interval '1 min' END,
   CASE WHEN i %% 10 > 2 THEN timestamptz '2026-01-01' + i * 7919 %% 100003 * interval '1 h' END,
   i %% 2 = 0, false, false, i * 31 %% 5000, false, false, '{1,2,3,4,5,6,7}', true, '{}', now(),
-  timestamptz '2025-01-01' + i * 17 %% 100003 * interval '1 s', '{}', '', '', 'completed', 0, ''
+  timestamptz '2025-01-01' + i * 17 %% 100003 * interval '1 s',
+  ARRAY['all', 'f' || i %% 50] || CASE WHEN i %% 1000 = 7 THEN ARRAY['rare'] END,
+  CASE WHEN i %% 500 = 3 THEN 'Lobby screen, spring' ELSE '' END, '', 'completed',
+  i * 13 %% 5000, '', (ARRAY['image', 'video', 'webpage', NULL])[1 + i %% 4],
+  CASE WHEN i %% 10 > 3 THEN i * 7919 %% 100003 END,
+  CASE WHEN i %% 10 > 4 THEN 5000000000 + i * 7919 %% 100003 END,
+  CASE WHEN i %% 10 > 5 THEN timestamptz '2025-01-01' + i * 7919 %% 100003 * interval '1 min' END
 FROM generate_series(1, %s) i
 """
 # As the maintenance role: nobody else may make other people and their tenants.
