@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models.functions import Coalesce, Left, Lower
+from django.db.models.functions import Coalesce, Collate, Left, Lower
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from assets.querysets import AssetQuerySet, DateOrNever
+from assets.querysets import AssetQuerySet, DateOrNever, NumberOrMost
 from assets.schedule import EVERY_DAY
+from assets.search import AssetGrams
 from tenancy.models import TenantOwned, User
 
 
@@ -90,6 +92,12 @@ class Asset(TenantOwned):
         output_field=models.TextField(db_collation="C"),
         db_persist=True,
     )
+    # The mimetype likewise; what has none is behind every text there can be.
+    sort_mimetype = models.GeneratedField(
+        expression=Lower(Left(Coalesce("mimetype", models.Value("\U0010ffff")), 200)),
+        output_field=models.TextField(db_collation="C"),
+        db_persist=True,
+    )
 
     objects = AssetQuerySet.as_manager()
 
@@ -116,10 +124,20 @@ class Asset(TenantOwned):
             models.Index(fields=["tenant", "updated_at", "id"], name="assets_by_updated_at"),
             models.Index("tenant", DateOrNever("start_date"), "id", name="assets_by_start_date"),
             models.Index("tenant", DateOrNever("end_date"), "id", name="assets_by_end_date"),
+            models.Index(fields=["tenant", "sort_mimetype", "id"], name="assets_by_mimetype"),
+            models.Index("tenant", NumberOrMost("duration"), "id", name="assets_by_duration"),
+            models.Index("tenant", NumberOrMost("file_size"), "id", name="assets_by_file_size"),
+            models.Index(fields=["tenant", "view_count", "id"], name="assets_by_view_count"),
+            models.Index("tenant", DateOrNever("last_viewed"), "id", name="assets_by_last_viewed"),
             models.Index(
                 fields=["tenant", "end_date"],
                 name="assets_enabled_by_end_date",
                 condition=models.Q(is_enabled=True),
+            ),
+            # No tenant in front: GIN has none of a uuid. It is inside of every entry instead.
+            GinIndex(
+                Collate(AssetGrams("tenant", "name", "description", "tags"), "C"),
+                name="assets_by_grams",
             ),
         ]
 

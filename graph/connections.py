@@ -13,11 +13,19 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 import strawberry
-from django.db.models import BooleanField, DateTimeField, F, Func, Model, OrderBy, QuerySet, Value
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    F,
+    Func,
+    Model,
+    OrderBy,
+    QuerySet,
+    Value,
+)
 from graphql import GraphQLError
-from strawberry import relay
 
-from assets.querysets import DateOrNever
+from assets.querysets import DateOrNever, Most, Never, NumberOrMost
 from graph.columns import resolved
 from graph.enums import OrderDirection
 from graph.inputs import is_given
@@ -28,8 +36,9 @@ from tenancy.tenants import clean_text
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
+_INT64 = range(-(2**63), 2**63)
 
-NodeT = TypeVar("NodeT", bound=relay.Node)
+NodeT = TypeVar("NodeT")
 ModelT = TypeVar("ModelT", bound=Model)
 
 First = Annotated[
@@ -106,9 +115,16 @@ class SortKey:
     def expressions(self) -> list[F | Func | Value]:
         """Return what ORDER BY and the comparison with a cursor use, the key last.
 
-        A missing date sorts as the end of time: last when ascending.
+        A missing date sorts as the end of time, a missing number as the largest there can be:
+        last when ascending.
         """
-        return [DateOrNever(self.column) if self.nullable else F(self.column), F("id")]
+        if not self.nullable:
+            return [F(self.column), F("id")]
+        return [(DateOrNever if self.kind is datetime else NumberOrMost)(self.column), F("id")]
+
+    def missing(self) -> Func:
+        """Return as SQL what a missing value sorts as."""
+        return Never() if self.kind is datetime else Most()
 
     def dump(self, value: Any) -> Any:
         """Return a value as JSON."""
@@ -124,7 +140,9 @@ class SortKey:
             return parse_instant(value)
         if self.kind is date:
             return parse_date(value)
-        if type(value) is not self.kind or (isinstance(value, int) and abs(value) > 2**31):
+        if type(value) is not self.kind or (
+            isinstance(value, int) and not -(2**63) <= value < 2**63
+        ):
             raise ValueError(value)
         return clean_text(value) if isinstance(value, str) else value
 
@@ -136,14 +154,13 @@ class Cursor:
     value: Any
     key: UUID
 
-    def expressions(self) -> list[F | Func | Value]:
+    def expressions(self, sorted_by: SortKey) -> list[F | Func | Value]:
         """Return the place as SQL values, in the order of `SortKey.expressions`."""
-        return [_Never() if self.value is None else Value(self.value), Value(self.key)]
-
-
-class _Never(Func):
-    template = "'infinity'::timestamptz"
-    output_field = DateTimeField()
+        if self.value is None:
+            return [sorted_by.missing(), Value(self.key)]
+        # Django takes a bare number for one of 32 bits, and the driver cuts it to them.
+        field = BigIntegerField() if sorted_by.kind is int else None
+        return [Value(self.value, output_field=field), Value(self.key)]
 
 
 class RowComparison(Func):
@@ -194,7 +211,7 @@ class Ordering:
         return RowComparison(
             self.key.expressions(),
             operator + ("=" if including else ""),
-            cursor.expressions(),
+            cursor.expressions(self.key),
         )
 
     def cursor_of(self, row: Model) -> Cursor:

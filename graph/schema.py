@@ -8,6 +8,7 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.bulk import BulkMutations
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
@@ -15,6 +16,7 @@ from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
+from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 
 
@@ -28,6 +30,7 @@ class Query(
     MemberQueries,
     TenantQueries,
     AssetQueries,
+    TagQueries,
     DeviceQueries,
     PlaybackQueries,
     NodeQueries,
@@ -47,6 +50,7 @@ class Query(
 class Mutation(
     TenantMutations,
     AssetMutations,
+    BulkMutations,
     DeviceMutations,
     PlaybackMutations,
 ):

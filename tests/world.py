@@ -74,7 +74,7 @@ def inhabit(slug: str) -> Inhabited:
         inhabited.actors[role.value] = actor_in(tenant, someone)
     with acting_as(inhabited.owner):
         # Room for any test's library; tests of the limits lower them.
-        Tenant.objects.filter(pk=tenant.pk).update(max_assets=10**6, storage_quota_gb=10**5)
+        Tenant.objects.filter(pk=tenant.pk).update(max_assets=10**6, storage_quota_gb=2 * 10**9)
         tenant.refresh_from_db()
         update_settings(
             actor=inhabited.owner, changes={"logo_url": f"https://{slug}.example/{marker}.png"}

@@ -155,6 +155,27 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
         ),
     ),
+    "Mutation.tagAssets.input.ids": (
+        ("Asset",),
+        (
+            'mutation($id: ID!) { tagAssets(input: {ids: [$id], add: ["taken"]}) '
+            f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.enableAssets.input.ids": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { enableAssets(input: {ids: [$id]}) "
+            f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.disableAssets.input.ids": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { disableAssets(input: {ids: [$id]}) "
+            f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
 }
 CASES = [(path, kind) for path, (kinds, _) in ROWS.items() for kind in kinds]
 IDS = [f"{path}-{kind}" for path, kind in CASES]
@@ -277,11 +298,17 @@ def test_one_foreign_id_among_ones_own_undoes_all_of_it(
     graph = gql("acme-owner")
     own = [to_base64("Asset", asset.pk) for asset in world.acme.assets]
     before = rows_of(world.acme), rows_of(world.globex)
-    for mutation, field in (("deleteAssets", "deletedIds"), ("reorderAssets", "assets { id }")):
+    for mutation, also, field in (
+        ("deleteAssets", "", "deletedIds"),
+        ("reorderAssets", "", "assets { id }"),
+        ("tagAssets", ', add: ["taken"]', "assets { id }"),
+        ("enableAssets", "", "assets { id }"),
+        ("disableAssets", "", "assets { id }"),
+    ):
         answers = []
         for stranger in (foreign_id("Asset", world.globex), nobodys_id("Asset")):
             data = graph.data(
-                f"mutation($ids: [ID!]!) {{ {mutation}(input: {{ids: $ids}}) "
+                f"mutation($ids: [ID!]!) {{ {mutation}(input: {{ids: $ids{also}}}) "
                 f"{{ {field} {FAULTS} }} }}",
                 ids=[own[0], stranger, own[1]],
             )
@@ -296,13 +323,18 @@ def test_lists_and_counts_show_ones_own_rows_only(world: World, gql: Callable[..
         response = gql(f"{mine.tenant.slug}-owner").post(
             "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
             "user { username email } tenant { name } } } } } memberships { totalCount } "
-            f"assets {{ {PAGE} }} playlist {{ assets {{ name }} }} tenants {{ totalCount }} "
+            f"assets {{ {PAGE} }} tags {{ totalCount edges {{ node {{ name }} }} }} "
+            f'found: assets(filter: {{search: {{prefix: "mark asset"}}}}) {{ {PAGE} }} '
+            f'both: assets(filter: {{tags: {{any: ["ACME-MARK", "GLOBEX-MARK"]}}}}) {{ {PAGE} }} '
+            "playlist { assets { name } } tenants { totalCount } "
             "me { memberships { tenant { name } } } }"
         )
         text = response.content.decode()
         assert other.marker not in text
         data = json.loads(text)["data"]
-        assert data["assets"]["totalCount"] == 3
+        for listed in ("assets", "found", "both"):
+            assert data[listed]["totalCount"] == 3
+        assert data["tags"] == {"totalCount": 1, "edges": [{"node": {"name": mine.marker}}]}
         assert data["tenants"]["totalCount"] == 1
         # Five roles, and the person who is in both.
         assert data["memberships"]["totalCount"] == 6
