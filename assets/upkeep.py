@@ -1,4 +1,4 @@
-"""What is done in every tenant once an hour: going on with what nobody is at work on any more.
+"""What is done in every tenant once an hour: going on with what was left, removing what is old.
 
 Called by the worker (assets.tasks).
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from django.utils import timezone
 
+from assets.playback import PRUNED_AT_ONCE, prune_playback
 from assets.tasks import queue_download, queue_understanding
 from rls import acting_as
 
@@ -39,6 +40,7 @@ ORDER BY updated_at LIMIT %s
 def clean_up(*, actor: Actor) -> None:
     """Do all of it, each part in a door of its own."""
     go_on(actor=actor)
+    prune(actor=actor)
 
 
 def go_on(*, actor: Actor) -> None:
@@ -53,3 +55,11 @@ def go_on(*, actor: Actor) -> None:
                 queue_download(actor=actor, asset=key)
     if stuck:
         logger.warning("%d assets were in progress with nobody at work on them", len(stuck))
+
+
+def prune(*, actor: Actor) -> None:
+    """Forget old proof of play, in as many short transactions as it takes."""
+    most = PRUNED_AT_ONCE
+    while most >= PRUNED_AT_ONCE:
+        with acting_as(actor):
+            most = max(prune_playback(actor=actor, now=timezone.now()))

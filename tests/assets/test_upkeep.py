@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from assets.models import Asset
+from assets.models import Asset, PlaybackDay
 from assets.upkeep import clean_up
 from rls import acting_as
 from tenancy.actors import worker
 from tests.jobs import queued
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.world import Inhabited
 
 LONG_AGO = timezone.now() - timedelta(minutes=61)
@@ -52,3 +54,26 @@ def test_what_nobody_is_at_work_on_is_queued_again_once(acme: Inhabited) -> None
     for _ in range(2):
         clean_up(actor=actor)
         assert sorted(queued(actor), key=str) == sorted(expected, key=str)
+
+
+def test_old_proof_of_play_goes_however_much_there_is(
+    acme: Inhabited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assets.playback.PRUNED_AT_ONCE", 1)
+    monkeypatch.setattr("assets.upkeep.PRUNED_AT_ONCE", 1)
+    actor = worker(acme.tenant.pk)
+    with acting_as(actor):
+        before = list(PlaybackDay.objects.order_by("day"))
+        kept = before[0]
+        for days in range(401, 404):
+            PlaybackDay.objects.create(
+                tenant_id=kept.tenant_id,
+                asset_id=kept.asset_id,
+                day=kept.day - timedelta(days=days),
+                reporter=kept.reporter,
+                reporter_id=kept.reporter_id,
+                last_played_at=kept.last_played_at,
+            )
+    clean_up(actor=actor)
+    with acting_as(actor):
+        assert list(PlaybackDay.objects.order_by("day")) == before

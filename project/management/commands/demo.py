@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,20 +90,20 @@ class Command(BaseCommand):
         tenants = {sample.slug: demo.make_tenant(sample, people) for sample in demo.TENANTS}
         connections.close_all()
         fetch_vendor(Path(settings.VENDOR_DIR))
-        with start_server(port) as server, start_worker() as worker:
-            try:
-                await_answer(server, port, password)
-                if options["json"] is not None:
-                    text = json.dumps(description(port, password, tenants), indent=2) + "\n"
-                    write_private(options["json"].resolve(), text)
-                self.stdout.write(welcome(port, password))
-                self.stdout.flush()
-                code = server.wait()
-                message = f"The server ended by itself, with exit code {code}."
-                raise CommandError(message)
-            finally:
-                stop(worker)
-                stop(server)
+        with ExitStack() as running:
+            server = start_server(port)
+            running.callback(stop, server)
+            await_answer(server, port, password)
+            # After the server, which people wait for.
+            running.callback(stop, start_worker())
+            if options["json"] is not None:
+                text = json.dumps(description(port, password, tenants), indent=2) + "\n"
+                write_private(options["json"].resolve(), text)
+            self.stdout.write(welcome(port, password))
+            self.stdout.flush()
+            code = server.wait()
+            message = f"The server ended by itself, with exit code {code}."
+            raise CommandError(message)
 
     def _forget(self) -> None:
         if not embedded.in_use():
