@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from assets.addresses import parse_address, parse_authority
-from assets.fetch_errors import CannotFetch, FetchFailed, UnsafeAddress
+from assets.fetch_errors import CannotFetch, FetchFailed, UnsafeAddress, too_large
 from assets.http_messages import MAX_HEAD, read_head
 from assets.network import INTERNET, Deadline, Network, connect
 
@@ -50,6 +50,7 @@ class FetchProxy:
         """Begin to count the time; nothing listens before the context is entered."""
         self.failure = ""
         self._left = max_bytes
+        self._too_large = too_large(max_bytes)
         self._deadline = Deadline(timeout, "The download did not end within {seconds} seconds.")
         self._network = network
         self._credential = f"signate:{secrets.token_urlsafe(32)}"
@@ -154,8 +155,8 @@ class FetchProxy:
             self._left -= len(piece)
             is_too_much = self._left < 0
         if is_too_much:
-            self._end("The download is larger than what is allowed.")
-            raise FetchFailed(self.failure)
+            self._end(self._too_large.reason)
+            raise self._too_large
         sink.settimeout(self._deadline.remaining())
         sink.sendall(piece)
 
