@@ -88,12 +88,11 @@ class FetchProxy:
             listener.settimeout(_POLL_SECONDS)
             while not self._is_over.is_set():
                 try:
-                    self._deadline.remaining()
+                    self._remaining()
                     connection, _ = listener.accept()
                 except TimeoutError:
                     continue
-                except FetchFailed as error:
-                    self._end(error.reason)
+                except FetchFailed:
                     return
                 except OSError as error:
                     self._end(f"The proxy could not go on: {error.strerror}.")
@@ -157,7 +156,7 @@ class FetchProxy:
         if is_too_much:
             self._end(self._too_large.reason)
             raise self._too_large
-        sink.settimeout(self._deadline.remaining())
+        sink.settimeout(self._remaining())
         sink.sendall(piece)
 
     def _is_ours(self, head: Head) -> bool:
@@ -165,7 +164,15 @@ class FetchProxy:
         return hmac.compare_digest(head.get("proxy-authorization").encode("latin-1"), expected)
 
     def _soon(self) -> Deadline:
-        return Deadline(min(CONNECT_SECONDS, self._deadline.remaining()))
+        return Deadline(min(CONNECT_SECONDS, self._remaining()))
+
+    def _remaining(self) -> float:
+        """Return the seconds that are left; without any, end everything and raise FetchFailed."""
+        try:
+            return self._deadline.remaining()
+        except FetchFailed as error:
+            self._end(error.reason)
+            raise
 
     @contextmanager
     def _kept(self, connection: socket.socket) -> Iterator[None]:

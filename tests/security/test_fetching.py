@@ -599,8 +599,8 @@ def test_custom_headers_do_not_come_back_after_another_host_was_asked() -> None:
     with listening(serve) as server:
         with listening(always(redirect(f"{server.url}/back"))) as other:
             network = only(server, other)
-            settings: Any = {"max_bytes": 10, "timeout": 5, "network": network}
-            download(server.url, io.BytesIO(), headers={"X-Key": "k"}, **settings)
+            limits: Any = {"max_bytes": 10, "timeout": 5, "network": network}
+            download(server.url, io.BytesIO(), headers={"X-Key": "k"}, **limits)
 
         assert [b"X-Key" in request for request in server.requests] == [True, False]
         assert [b"X-Key" in request for request in other.requests] == [False]
