@@ -160,7 +160,7 @@ def parse_redirect(address: WebAddress, location: str) -> WebAddress:
     `location` holds the header's bytes as Latin-1, as HTTP headers are read.
     """
     location = location.strip(" ")
-    # urljoin drops control characters without a word, so they are refused before it sees them.
+    # Browsers drop tabs and line ends without a word: what is a path here is a host to them.
     if any(ord(c) < 0x20 or c in "\\\x7f" for c in location):
         raise _malformed("It redirects to an address with a backslash or a control character.")
     if _TWO_READINGS.match(location):

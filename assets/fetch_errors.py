@@ -49,3 +49,12 @@ class FetchFailed(CannotFetch):
 
 class CannotLookUp(FetchFailed):
     """Names are not looked up from here now, which says nothing of the host."""
+
+
+def too_large(max_bytes: int) -> FetchFailed:
+    """Return the error of a download that has more than `max_bytes`, told in a handy unit."""
+    shown = f"{max_bytes} bytes"
+    for unit, factor in (("KB", 2**10), ("MB", 2**20), ("GB", 2**30)):
+        if max_bytes >= factor:
+            shown = f"{max_bytes / factor:.4g} {unit}"
+    return FetchFailed(f"The download is larger than {shown}.")

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from assets.addresses import parse_address, parse_authority
-from assets.fetch_errors import CannotFetch, FetchFailed, UnsafeAddress
+from assets.fetch_errors import CannotFetch, FetchFailed, UnsafeAddress, too_large
 from assets.http_messages import MAX_HEAD, read_head
 from assets.network import INTERNET, Deadline, Network, connect
 
@@ -50,6 +50,7 @@ class FetchProxy:
         """Begin to count the time; nothing listens before the context is entered."""
         self.failure = ""
         self._left = max_bytes
+        self._too_large = too_large(max_bytes)
         self._deadline = Deadline(timeout, "The download did not end within {seconds} seconds.")
         self._network = network
         self._credential = f"signate:{secrets.token_urlsafe(32)}"
@@ -87,12 +88,11 @@ class FetchProxy:
             listener.settimeout(_POLL_SECONDS)
             while not self._is_over.is_set():
                 try:
-                    self._deadline.remaining()
+                    self._remaining()
                     connection, _ = listener.accept()
                 except TimeoutError:
                     continue
-                except FetchFailed as error:
-                    self._end(error.reason)
+                except FetchFailed:
                     return
                 except OSError as error:
                     self._end(f"The proxy could not go on: {error.strerror}.")
@@ -154,9 +154,9 @@ class FetchProxy:
             self._left -= len(piece)
             is_too_much = self._left < 0
         if is_too_much:
-            self._end("The download is larger than what is allowed.")
-            raise FetchFailed(self.failure)
-        sink.settimeout(self._deadline.remaining())
+            self._end(self._too_large.reason)
+            raise self._too_large
+        sink.settimeout(self._remaining())
         sink.sendall(piece)
 
     def _is_ours(self, head: Head) -> bool:
@@ -164,7 +164,15 @@ class FetchProxy:
         return hmac.compare_digest(head.get("proxy-authorization").encode("latin-1"), expected)
 
     def _soon(self) -> Deadline:
-        return Deadline(min(CONNECT_SECONDS, self._deadline.remaining()))
+        return Deadline(min(CONNECT_SECONDS, self._remaining()))
+
+    def _remaining(self) -> float:
+        """Return the seconds that are left; without any, end everything and raise FetchFailed."""
+        try:
+            return self._deadline.remaining()
+        except FetchFailed as error:
+            self._end(error.reason)
+            raise
 
     @contextmanager
     def _kept(self, connection: socket.socket) -> Iterator[None]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from assets.addresses import WEB, parse_address, parse_redirect
-from assets.fetch_errors import CannotFetch, FetchFailed, Refusal, UnsafeAddress
+from assets.fetch_errors import CannotFetch, FetchFailed, Refusal, UnsafeAddress, too_large
 from assets.fetch_proxy import FetchProxy
 from assets.http_messages import content_length, read_answer, read_body
 from assets.network import INTERNET, Deadline, Network, open_stream, resolve_public
@@ -126,17 +126,16 @@ def download(
     asking = _Asking(network=network, verify_tls=verify_tls, headers=headers or {}, keep_tls=True)
     md5 = hashlib.md5(usedforsecurity=False)
     size = 0
-    too_large = FetchFailed(f"The download is larger than {_shown(max_bytes)}.")
     with asking.answer("GET", address, deadline) as (final, answer, stream):
         _refuse_failure(answer)
         if answer.status != 200:
             raise FetchFailed(f"The server answered {answer.status} instead of a file.")
         if (content_length(answer) or 0) > max_bytes:
-            raise too_large
+            raise too_large(max_bytes)
         for piece in read_body(answer, stream.reader):
             size += len(piece)
             if size > max_bytes:
-                raise too_large
+                raise too_large(max_bytes)
             md5.update(piece)
             target_file.write(piece)
             if on_chunk is not None:
@@ -213,10 +212,3 @@ def _probe_rtsp(address: WebAddress, *, network: Network, deadline: Deadline) ->
         lines = f"OPTIONS {address.url} RTSP/1.0", "CSeq: 1", f"User-Agent: {USER_AGENT}"
         stream.send("\r\n".join([*lines, "", ""]).encode())
         _refuse_failure(read_answer(stream.reader, protocol="RTSP"))
-
-
-def _shown(size: int) -> str:
-    for unit, factor in (("GB", 2**30), ("MB", 2**20), ("KB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.4g} {unit}"
-    return f"{size} bytes"

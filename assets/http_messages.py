@@ -85,7 +85,7 @@ def read_head(reader: BufferedIOBase) -> Head:
         name, colon, value = line.decode("latin-1").partition(":")
         # What is no field (a folded line, a stray sentence) says nothing that is needed here.
         if colon and not name[:1].isspace():
-            fields.setdefault(name.strip().lower(), []).append(value.strip())
+            fields.setdefault(name.strip().lower(), []).append(value.strip(" \t\r"))
     return Head(lines[0] if lines else b"", fields)
 
 

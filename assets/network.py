@@ -96,7 +96,7 @@ class Deadline:
     ) -> None:
         """Begin to count."""
         self._end = time.monotonic() + seconds
-        self._sentence = sentence.format(seconds=f"{seconds:g}")
+        self._sentence = sentence.format(seconds=f"{round(seconds, 1):g}")
 
     def remaining(self) -> float:
         """Return the seconds that are left, more than 0; raises FetchFailed without any."""

@@ -1,7 +1,9 @@
+import errno
 import hashlib
 import io
 import socket
 import ssl
+import struct
 import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError
@@ -18,6 +20,7 @@ from assets.fetching import (
     download,
     probe,
 )
+from assets.network import Pinned, look_up, own_address
 from tests.listeners import Serve, always, listening, only, redirect, reply, self_signed
 
 PICTURE = bytes(range(256)) * 1024  # 256 KB
@@ -80,7 +83,7 @@ def test_get_is_asked_where_head_is_never_answered() -> None:
             connection.sendall(reply())
 
     with listening(serve) as server:
-        probe(server.url, network=only(server), timeout=0.6)
+        probe(server.url, network=only(server), timeout=2)
 
     assert server.methods == ["HEAD", "GET"]
 
@@ -168,6 +171,42 @@ def test_international_names_are_asked_for_as_they_are_looked_up(host: str) -> N
         assert server.requests[0].startswith(b"HEAD /stra%C3%9Fe?q=%C3%BC HTTP/1.1\r\n")
 
 
+def test_a_server_that_hangs_up_is_said_to_have() -> None:
+    def serve(connection: socket.socket, _: bytes) -> None:
+        # Closing without lingering is a reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with listening(serve) as server, pytest.raises(FetchFailed) as failed:
+        probe(server.url, network=only(server))
+
+    assert failed.value.reason == "The server closed the connection."
+
+
+def test_a_network_that_leads_nowhere_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(FetchFailed) as failed:
+        probe("http://93.184.215.14:8080/")
+
+    assert failed.value.reason == "The server cannot be reached: Network is unreachable."
+
+
+def test_look_ups_return_every_address_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2606:2800::1", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    assert look_up("media.example.com") == ["2606:2800::1", "93.184.215.14"]
+
+
+def test_the_address_a_connection_would_come_from_is_known_without_connecting() -> None:
+    assert own_address(Pinned(socket.AF_INET, ("127.0.0.1", 9))) == "127.0.0.1"
+
+
 # --- Streams ------------------------------------------------------------------------------------
 
 
@@ -220,7 +259,7 @@ def test_a_download_says_what_it_was() -> None:
     assert server.methods == ["GET", "GET"]
 
 
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nContent-Length: 3\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\nContent-Length: 3000000\r\n\r\n"
 
 
 @pytest.mark.parametrize(

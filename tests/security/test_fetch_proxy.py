@@ -129,7 +129,7 @@ def test_the_proxy_cuts_everything_at_its_limit() -> None:
             with suppress(ConnectionError):
                 assert asked(proxy, f"CONNECT 127.0.0.1:{server.port}") == b""
 
-    assert proxy.failure == "The download is larger than what is allowed."
+    assert proxy.failure == "The download is larger than 97.66 KB."
     assert server.connections == 2
 
 
@@ -143,7 +143,7 @@ def test_what_a_child_sends_counts_too() -> None:
         assert everything(child) == b""
 
     assert server.requests == []
-    assert proxy.failure == "The download is larger than what is allowed."
+    assert proxy.failure == "The download is larger than 1000 bytes."
 
 
 def test_the_proxy_ends_at_its_deadline_however_busy_the_child_is() -> None:
@@ -153,13 +153,13 @@ def test_the_proxy_ends_at_its_deadline_however_busy_the_child_is() -> None:
 
     with (
         listening(serve) as server,
-        FetchProxy(max_bytes=10_000, timeout=0.4, network=only(server)) as proxy,
+        FetchProxy(max_bytes=10_000, timeout=1, network=only(server)) as proxy,
         tunnel(proxy, server.port) as child,
     ):
         child.sendall(REQUEST)
         assert 0 < len(everything(child)) < 100
 
-    assert proxy.failure == "The download did not end within 0.4 seconds."
+    assert proxy.failure == "The download did not end within 1 seconds."
 
 
 def test_the_proxy_is_gone_with_its_context() -> None:
@@ -167,7 +167,6 @@ def test_the_proxy_is_gone_with_its_context() -> None:
         connection.sendall(b"begun")
         server.ended.wait(10)
 
-    threads = threading.active_count()
     with listening(serve) as server:
         with FetchProxy(max_bytes=1000, timeout=60, network=only(server)) as proxy:
             through = Tunnel(proxy, server.port)
@@ -178,7 +177,41 @@ def test_the_proxy_is_gone_with_its_context() -> None:
         with pytest.raises(ConnectionRefusedError):
             asked(proxy, f"CONNECT 127.0.0.1:{server.port}")
 
-    assert threading.active_count() == threads
+    assert "fetch-proxy" not in {thread.name for thread in threading.enumerate()}
+    assert proxy.failure == ""
+
+
+def test_a_child_that_reads_nothing_does_not_hold_the_proxy() -> None:
+    is_stuck = threading.Event()
+
+    def serve(connection: socket.socket, _: bytes) -> None:
+        connection.settimeout(0.3)
+        with suppress(TimeoutError):
+            while True:
+                connection.sendall(b"x" * 2**20)
+        is_stuck.set()
+        server.ended.wait(10)
+
+    with listening(serve) as server:
+        with FetchProxy(max_bytes=2**30, timeout=60, network=only(server)) as proxy:
+            through = Tunnel(proxy, server.port)
+            through.socket.sendall(REQUEST)
+            assert is_stuck.wait(10)
+        through.socket.close()
+
+    assert "fetch-proxy" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_child_may_stop_sending_before_it_has_read() -> None:
+    with (
+        listening(always(reply(b"x" * 1000))) as server,
+        FetchProxy(max_bytes=10_000, timeout=5, network=only(server)) as proxy,
+        tunnel(proxy, server.port) as child,
+    ):
+        child.sendall(REQUEST)
+        child.shutdown(socket.SHUT_WR)
+        assert everything(child) == reply(b"x" * 1000)
+
     assert proxy.failure == ""
 
 
