@@ -14,6 +14,7 @@ from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.scalars import SCALARS
+from graph.sharing import ShareMutations
 from graph.tenants import TenantMutations, TenantQueries
 
 
@@ -36,7 +37,7 @@ class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueri
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations, DeviceMutations):
+class Mutation(TenantMutations, AssetMutations, DeviceMutations, ShareMutations):
     """The root of writes."""
 
 
