@@ -40,8 +40,8 @@ DRAWN = frozenset(
 PICTURE_SECONDS, VIDEO_SECONDS = 300, 3600
 # Below this much time a date alone says too little.
 SOON = timedelta(days=2)
-# The grounds that share.css puts text on.
-LIGHT, DARK = "#ffffff", "#161b22"
+# Of the grounds that share.css puts text on, those that are closest to it.
+LIGHT, DARK = "#f1f4f8", "#161b22"
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -128,7 +128,11 @@ def _address(asset: Asset) -> dict[str, Any]:
     # Whoever shows a page has made sure that it is an address.
     parts = urlsplit(asset.uri or "")
     is_stream = parts.scheme == "rtsp" or asset.mimetype == "streaming"
-    return {"address": asset.uri, "host": parts.hostname, "kind": "Stream" if is_stream else "Web"}
+    return {
+        "address": asset.uri,
+        "host": parts.hostname,
+        "kind": "Stream" if is_stream else "Web page",
+    }
 
 
 def _page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.files.storage import default_storage
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +21,13 @@ from assets import share_views, sharing
 from assets.colors import contrast, readable_on, surface
 from assets.media_urls import Variant
 from assets.models import Asset, ShareLink
-from assets.share_pages import until
+from assets.share_pages import DARK, LIGHT, until
 from rls import acting_as
 from tenancy import events
+from tenancy.credentials import is_password_of
 from tenancy.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenancy.limits import FailureLimit
+from tenancy.models import Tenant
 from tenancy.tenants import update_settings, update_tenant
 from tests.conftest import PLATFORM, basic
 from tests.media import PNG, SVG, WEBP, add_media, body
@@ -46,7 +51,7 @@ def _folder(folder: Path) -> None:
 
 def links(place: Inhabited) -> list[dict[str, Any]]:
     with acting_as(place.owner):
-        return list(ShareLink.objects.order_by("pk").values())
+        return [dict(row) for row in ShareLink.objects.order_by("pk").values()]
 
 
 def views(place: Inhabited, asset: Asset) -> int:
@@ -140,11 +145,11 @@ def test_every_bad_value_is_named_and_nothing_is_shared(
     acme: Inhabited, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], faults: list[str]
 ) -> None:
     asset, path = share(acme)
-    monkeypatch.setattr(sharing.timezone, "now", lambda: NOW)
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
     before = links(acme)
     for write, name in ((sharing.share_asset, "values"), (sharing.update_share, "changes")):
         with acting_as(acme.owner) as actor, pytest.raises(Invalid) as caught:
-            write(actor=actor, asset=asset.pk, **{name: values})  # type: ignore[operator]
+            write(actor=actor, asset=asset.pk, **{name: values})
         assert [error.field for error in caught.value.errors] == [(name,) for name in faults]
     assert links(acme) == before
     monkeypatch.undo()
@@ -155,7 +160,7 @@ def test_the_ends_of_every_range_are_taken(
     acme: Inhabited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = acme.assets[0]
-    monkeypatch.setattr(sharing.timezone, "now", lambda: NOW)
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
     for days, limit, password in (
         (timedelta(minutes=1), 1, "8 signs."),
         (timedelta(days=366), 1_000_000, "x" * 128),
@@ -192,7 +197,7 @@ def test_only_who_may_share_shares(acme: Inhabited, globex: Inhabited) -> None:
                 (sharing.revoke_share, {}),
             ):
                 with pytest.raises(PermissionDenied, match=r"assets\.share"):
-                    write(actor=actor, asset=asset.pk, **how)  # type: ignore[operator]
+                    write(actor=actor, asset=asset.pk, **how)
     assert links(acme) == before
     theirs = links(globex)
     for key in (uuid4(), globex.assets[0].pk):
@@ -203,7 +208,7 @@ def test_only_who_may_share_shares(acme: Inhabited, globex: Inhabited) -> None:
                 (sharing.revoke_share, {}),
             ):
                 with pytest.raises(NotFound, match="There is no asset with this id"):
-                    write(actor=owner, asset=key, **how)  # type: ignore[operator]
+                    write(actor=owner, asset=key, **how)
     assert (links(acme), links(globex)) == (before, theirs)
 
 
@@ -428,8 +433,6 @@ def test_the_pages_addresses_may_come_from_the_bucket(
 
 
 def test_the_tenants_colour_is_a_style_that_the_policy_knows(acme: Inhabited) -> None:
-    import base64
-
     with acting_as(acme.owner) as actor:
         update_settings(actor=actor, changes={"primary_color": "#ffcc00"})
     _, path = share(acme)
@@ -454,7 +457,7 @@ COLORS = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
 
 @given(COLORS)
 def test_every_colour_becomes_readable(color: str) -> None:
-    for ground in ("#ffffff", "#161b22"):
+    for ground in (LIGHT, DARK):
         assert contrast(readable_on(color, ground), ground) >= 4.5
     assert contrast(*surface(color)) >= 4.5
 
@@ -473,8 +476,6 @@ def test_a_link_opens_on_its_tenants_hosts_and_the_platforms(
 ) -> None:
     asset, path = share(acme)
     with acting_as(acme.owner):
-        from tenancy.models import Tenant
-
         now = datetime.now(UTC)
         Tenant.objects.filter(pk=acme.tenant.pk).update(domain="screens.example")
         assert visit(path, host="screens.example").status_code == 404
@@ -504,9 +505,7 @@ def test_a_tenants_new_slug_is_its_links_new_host(acme: Inhabited) -> None:
 @pytest.fixture
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A counter of the test's own."""
-    monkeypatch.setattr(
-        share_views, "wrong_passwords", share_views.FailureLimit(f"share-{uuid4()}", 10, 300)
-    )
+    monkeypatch.setattr(share_views, "wrong_passwords", FailureLimit(f"share-{uuid4()}", 10, 300))
 
 
 def test_a_browser_is_asked_and_then_shown(acme: Inhabited) -> None:
@@ -587,7 +586,7 @@ def test_a_password_that_changes_meanwhile_closes_the_link(
     acme: Inhabited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset, path = share(acme, password=PASSWORD)
-    check = share_views.is_password_of
+    check = is_password_of
 
     def slowly(encoded: str, password: str) -> bool:
         change(acme, asset, password="another")

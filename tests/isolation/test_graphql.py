@@ -112,6 +112,27 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             f"{{ device {{ id isRevoked }} {FAULTS} }} }}"
         ),
     ),
+    "Mutation.shareAsset.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { shareAsset(input: {id: $id}) "
+            f"{{ share {{ maxViews }} asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.updateShare.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { updateShare(input: {id: $id, maxViews: 5}) "
+            f"{{ share {{ maxViews }} asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeShare.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { revokeShare(input: {id: $id}) "
+            f"{{ asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.reorderAssets.input.ids": (
         ("Asset",),
         (
