@@ -11,7 +11,7 @@ from uuid import UUID
 import strawberry
 from strawberry import UNSET
 
-from assets import models, sharing
+from assets import sharing
 from graph.assets import Asset, by_keys
 from graph.columns import mutation
 from graph.context import Info
@@ -20,7 +20,6 @@ from graph.ids import key_of
 from graph.inputs import given
 from graph.scalars import BigInt
 from graph.selections import selected
-from graph.share_links import ShareLink, share_link_of
 from tenancy.errors import NotFound
 
 _EXPIRES = "When the link ends: between a minute and a year from now."
@@ -63,25 +62,15 @@ class RevokeShareInput:
     id: strawberry.ID = strawberry.field(description="The asset's `id`.")
 
 
-@strawberry.type(description="What `shareAsset` or `updateShare` did.")
+@strawberry.type(description="What `shareAsset`, `updateShare` or `revokeShare` did.")
 class SharePayload:
-    """The payload of `shareAsset` and `updateShare`."""
-
-    share: ShareLink | None = strawberry.field(
-        description="The link as it is now; null when it was refused."
-    )
-    asset: Asset | None = strawberry.field(
-        description="The asset; null when it was refused, or when you may not see assets."
-    )
-    errors: list[UserError] = strawberry.field(description="Why it was refused; else empty.")
-
-
-@strawberry.type(description="What `revokeShare` did.")
-class RevokeSharePayload:
-    """The payload of `revokeShare`."""
+    """The payload of `shareAsset`, `updateShare` and `revokeShare`."""
 
     asset: Asset | None = strawberry.field(
-        description="The asset; null when it was refused, or when you may not see assets."
+        description=(
+            "The asset, with its `share` as it is now; null when it was refused, or when you may "
+            "not see assets."
+        )
     )
     errors: list[UserError] = strawberry.field(description="Why it was refused; else empty.")
 
@@ -93,24 +82,19 @@ def _key(text: str) -> UUID:
     return key
 
 
-def _asset(info: Info, key: UUID) -> Asset | None:
+def _payload(info: Info, text: str, write: Callable[[UUID], object]) -> SharePayload:
+    def written() -> UUID:
+        key = _key(text)
+        write(key)
+        return key
+
+    key, errors = attempt(written)
     selection = selected(info)
-    if "asset" not in selection or not info.context.actor.can("assets.view"):
-        return None
+    if key is None or "asset" not in selection or not info.context.actor.can("assets.view"):
+        return SharePayload(asset=None, errors=errors)
+    info.context.shares.forget(key)
     [found] = by_keys(info.context, [key], selection.below("asset"))
-    return cast("Asset", found)
-
-
-def _shared(info: Info, write: Callable[[], models.ShareLink]) -> SharePayload:
-    row, errors = attempt(write)
-    if row is None:
-        return SharePayload(share=None, asset=None, errors=errors)
-    info.context.shares.forget(row.asset_id)
-    return SharePayload(
-        share=share_link_of(row.asset_id, info) if "share" in selected(info) else None,
-        asset=_asset(info, row.asset_id),
-        errors=[],
-    )
+    return SharePayload(asset=cast("Asset", found), errors=errors)
 
 
 @strawberry.type
@@ -131,8 +115,8 @@ class ShareMutations:
         """Share an asset."""
         values = given(input)
         text, actor = values.pop("id"), info.context.actor
-        return _shared(
-            info, lambda: sharing.share_asset(actor=actor, asset=_key(text), values=values)
+        return _payload(
+            info, text, lambda key: sharing.share_asset(actor=actor, asset=key, values=values)
         )
 
     @mutation(
@@ -150,8 +134,8 @@ class ShareMutations:
         """Change a link."""
         changes = given(input)
         text, actor = changes.pop("id"), info.context.actor
-        return _shared(
-            info, lambda: sharing.update_share(actor=actor, asset=_key(text), changes=changes)
+        return _payload(
+            info, text, lambda key: sharing.update_share(actor=actor, asset=key, changes=changes)
         )
 
     @mutation(
@@ -164,16 +148,7 @@ class ShareMutations:
         input: Annotated[  # noqa: A002 -- the name that every GraphQL client expects
             RevokeShareInput, strawberry.argument(description="Which asset.")
         ],
-    ) -> RevokeSharePayload:
+    ) -> SharePayload:
         """Revoke a link."""
-
-        def write() -> UUID:
-            key = _key(input.id)
-            sharing.revoke_share(actor=info.context.actor, asset=key)
-            return key
-
-        key, errors = attempt(write)
-        if key is None:
-            return RevokeSharePayload(asset=None, errors=errors)
-        info.context.shares.forget(key)
-        return RevokeSharePayload(asset=_asset(info, key), errors=[])
+        actor = info.context.actor
+        return _payload(info, input.id, lambda key: sharing.revoke_share(actor=actor, asset=key))

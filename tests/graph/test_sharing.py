@@ -32,7 +32,7 @@ LINK = (
 )
 FAULTS = "errors { field message code }"
 SHARE = f"""mutation($input: ShareAssetInput!) {{ shareAsset(input: $input) {{
-  share {{ {LINK} }} asset {{ {FLAT} }} {FAULTS} }} }}"""
+  asset {{ {FLAT} share {{ {LINK} }} }} {FAULTS} }} }}"""
 UPDATE = SHARE.replace("ShareAssetInput", "UpdateShareInput").replace("shareAsset", "updateShare")
 REVOKE = f"""mutation($id: ID!) {{ revokeShare(input: {{id: $id}}) {{
   asset {{ {FLAT} share {{ url }} }} {FAULTS} }} }}"""
@@ -144,27 +144,28 @@ def test_sharing_gives_the_address_that_opens_it(
     before = datetime.now(UTC)
     made = gql("acme-manager").data(SHARE, input={"id": id_of(asset)})["shareAsset"]
     assert made["errors"] == []
-    url = made["share"]["url"]
-    assert made["asset"] == {
+    shown = made["asset"]
+    link = shown.pop("share")
+    assert shown == {
         "isShared": True,
-        "shareUrl": url,
-        "shareExpiresAt": made["share"]["expiresAt"],
+        "shareUrl": link["url"],
+        "shareExpiresAt": link["expiresAt"],
         "accessCount": 0,
     }
-    assert made["share"]["createdBy"] == {"username": "acme-manager"}
-    assert (made["share"]["maxViews"], made["share"]["hasPassword"]) == (None, False)
+    assert link["createdBy"] == {"username": "acme-manager"}
+    assert (link["maxViews"], link["hasPassword"]) == (None, False)
     assert timedelta(days=30) <= link_of(acme, asset).expires_at - before < timedelta(days=31)
-    assert visit(urlsplit(url).path).status_code == 302
+    assert visit(urlsplit(link["url"]).path).status_code == 302
 
 
 def test_a_change_and_the_end(asset: Asset, gql: Callable[..., Graph]) -> None:
     graph, id_ = gql(), id_of(asset)
     end = print_instant(datetime.now(UTC).replace(microsecond=0) + timedelta(days=9))
     values = {"expiresAt": end, "maxViews": 2, "password": "correct horse"}
-    made = graph.data(SHARE, input={"id": id_, **values})["shareAsset"]["share"]
+    made = graph.data(SHARE, input={"id": id_, **values})["shareAsset"]["asset"]["share"]
     assert (made["expiresAt"], made["maxViews"], made["hasPassword"]) == (end, 2, True)
     changed = graph.data(UPDATE, input={"id": id_, "maxViews": None, "password": None})
-    share = changed["updateShare"]["share"]
+    share = changed["updateShare"]["asset"]["share"]
     assert (share["maxViews"], share["hasPassword"]) == (None, False)
     assert (share["url"], share["expiresAt"]) == (made["url"], end)
     assert visit(urlsplit(share["url"]).path).status_code == 302
@@ -179,18 +180,19 @@ def test_mutations_of_one_request_each_tell_what_they_did(
     asset: Asset, gql: Callable[..., Graph]
 ) -> None:
     document = f"""mutation($id: ID!) {{
-      a: shareAsset(input: {{id: $id}}) {{ share {{ url }} }}
-      b: shareAsset(input: {{id: $id, maxViews: 7}}) {{ share {{ url maxViews }} }}
-      c: updateShare(input: {{id: $id, maxViews: 8}}) {{ share {{ url maxViews }} }}
+      a: shareAsset(input: {{id: $id}}) {{ asset {{ share {{ url }} }} }}
+      b: shareAsset(input: {{id: $id, maxViews: 7}}) {{ asset {{ share {{ url maxViews }} }} }}
+      c: updateShare(input: {{id: $id, maxViews: 8}}) {{ asset {{ share {{ url maxViews }} }} }}
       d: revokeShare(input: {{id: $id}}) {{ asset {{ isShared share {{ url }} }} }}
-      e: updateShare(input: {{id: $id, maxViews: 9}}) {{ share {{ url }} {FAULTS} }}
+      e: updateShare(input: {{id: $id, maxViews: 9}}) {{ asset {{ id }} {FAULTS} }}
     }}"""
     done = gql().data(document, id=id_of(asset))
-    assert done["a"]["share"]["url"] != done["b"]["share"]["url"] == done["c"]["share"]["url"]
-    assert (done["b"]["share"]["maxViews"], done["c"]["share"]["maxViews"]) == (7, 8)
+    first, second, third = (done[name]["asset"]["share"] for name in "abc")
+    assert first["url"] != second["url"] == third["url"]
+    assert (second["maxViews"], third["maxViews"]) == (7, 8)
     assert done["d"]["asset"] == {"isShared": False, "share": None}
     assert done["e"] == {
-        "share": None,
+        "asset": None,
         "errors": [
             {
                 "field": ["id"],
@@ -230,7 +232,7 @@ def test_every_bad_value_is_named(asset: Asset, acme: Inhabited, gql: Callable[.
     }
     for document in (SHARE, UPDATE):
         [payload] = gql().data(document, input=bad).values()
-        assert payload["asset"] is payload["share"] is None
+        assert payload["asset"] is None
         assert payload["errors"] == [
             {
                 "field": ["expiresAt"],

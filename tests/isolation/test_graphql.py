@@ -116,14 +116,14 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("Asset",),
         (
             "mutation($id: ID!) { shareAsset(input: {id: $id}) "
-            f"{{ share {{ maxViews }} asset {{ {ASSET} }} {FAULTS} }} }}"
+            f"{{ asset {{ {ASSET} share {{ maxViews }} }} {FAULTS} }} }}"
         ),
     ),
     "Mutation.updateShare.input.id": (
         ("Asset",),
         (
             "mutation($id: ID!) { updateShare(input: {id: $id, maxViews: 5}) "
-            f"{{ share {{ maxViews }} asset {{ {ASSET} }} {FAULTS} }} }}"
+            f"{{ asset {{ {ASSET} share {{ maxViews }} }} {FAULTS} }} }}"
         ),
     ),
     "Mutation.revokeShare.input.id": (
