@@ -250,6 +250,10 @@ class PlaybackDay(TenantOwned):
                 fields=["tenant", "reporter_id", "day", "id"], name="playback_days_by_reporter"
             ),
             models.Index(fields=["tenant", "asset", "day", "id"], name="playback_days_by_asset"),
+            models.Index(
+                fields=["tenant", "asset", "reporter_id", "day", "id"],
+                name="playback_days_by_both",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -260,12 +264,16 @@ class PlaybackDay(TenantOwned):
 class PlaybackReport(TenantOwned):
     """A batch of plays that was counted, so that the same batch sent again is not.
 
-    `key` is the reporter's own name for the batch; forgotten after a week.
+    `key` is the reporter's own name for the batch; forgotten after a month. `digest` is of what was
+    in it, `recorded` and `skipped` are what was answered.
     """
 
     reporter = models.TextField(choices=Reporter.choices)
     reporter_id = models.UUIDField()
     key = models.TextField()
+    digest = models.TextField(default="", blank=True)
+    recorded = models.IntegerField(default=0)
+    skipped = models.IntegerField(default=0)
     received_at = models.DateTimeField(default=timezone.now)
 
     class Meta(TenantOwned.Meta):

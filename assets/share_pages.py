@@ -26,8 +26,8 @@ from assets.serving import is_in_folder
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-    from assets.media_types import MediaType
     from assets.models import Asset, ShareLink
+    from assets.sniffing import MediaType
     from tenancy.models import Tenant, TenantSettings
 
 # What browsers draw; other pictures (HEIC, TIFF) show their thumbnail and can be saved.
@@ -104,7 +104,8 @@ def until(moment: datetime, *, now: datetime, zone: ZoneInfo) -> str:
 
 def _file(asset: Asset, file: File, left: timedelta) -> dict[str, Any]:
     mimetype = file.kind.mimetype if file.kind else ""
-    is_video = mimetype.startswith("video/")
+    kind = file.kind.kind if file.kind else "file"
+    is_video = kind == "video"
     lifetime = timedelta(seconds=VIDEO_SECONDS if is_video else PICTURE_SECONDS)
     address = _path(asset, Variant.ORIGINAL, min(lifetime, left))
     thumbnail = _path(asset, Variant.THUMBNAIL, min(lifetime, left)) if asset.thumbnail_url else ""
@@ -113,8 +114,8 @@ def _file(asset: Asset, file: File, left: timedelta) -> dict[str, Any]:
         "video": address if is_video else "",
         "poster": thumbnail,
         "download": address,
-        "kind": "Video" if is_video else "Image" if mimetype.startswith("image/") else "File",
-        "format": file.kind.extension.upper() if file.kind else "",
+        "kind": kind.title(),
+        "format": file.kind.extension[1:].upper() if file.kind else "",
     }
 
 

@@ -15,10 +15,10 @@ from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from assets.media_types import sniff
 from assets.serving import Serving, serve
 from assets.share_pages import HEADERS, File, gone_page, password_page, share_page
 from assets.sharing import count_view, find_share, open_share
+from assets.sniffing import sniff
 from assets.storage import is_key_of, media_storage
 from assets.views import release_connection, unavailable
 from rls import acting_as

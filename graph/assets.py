@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, time
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -50,6 +50,9 @@ from graph.share_links import (
 from graph.tenants import Tenant
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
+
+if TYPE_CHECKING:
+    from graph.playback import AssetPlaybackFilter, PlaybackDay, PlaybackDayOrder
 
 SCHEDULE_COLUMNS = (
     "is_enabled",
@@ -200,6 +203,32 @@ class Asset(Keyed, relay.Node):
     def share(self, info: Info) -> ShareLink | None:
         """Return it to who may make it."""
         return share_link_of(cast("models.Asset", self).pk, info)
+
+    @computed(
+        "Its proof of play: how often each reporter showed it on each day, page by page, the "
+        "earliest day first unless `order` says otherwise."
+    )
+    def playback_days(
+        self,
+        info: Info,
+        filter: Annotated[  # noqa: A002 -- the name that every GraphQL client expects
+            Annotated["AssetPlaybackFilter", strawberry.lazy("graph.playback")] | None,
+            strawberry.argument(description="Which of it to list."),
+        ] = UNSET,
+        order: Annotated[
+            Annotated["PlaybackDayOrder", strawberry.lazy("graph.playback")] | None,
+            strawberry.argument(description="How to sort them."),
+        ] = UNSET,
+        first: First = UNSET,
+        after: After = UNSET,
+        last: Last = UNSET,
+        before: Before = UNSET,
+    ) -> Connection[Annotated["PlaybackDay", strawberry.lazy("graph.playback")]] | None:
+        """List the days of one asset."""
+        from graph.playback import days_of_asset, page_of_days
+
+        days = days_of_asset(info.context, cast("models.Asset", self).pk, filter)
+        return page_of_days(info, days, order, Window.of(first, after, last, before))
 
     @computed("The tenant it belongs to.", "tenant")
     def tenant(self, info: Info) -> Tenant:

@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from assets.querysets import DateOrNever
 from graph.columns import resolved
 from graph.enums import OrderDirection
 from graph.inputs import is_given
-from graph.scalars import parse_instant, print_instant
+from graph.scalars import parse_date, parse_instant, print_instant
 from graph.selections import Selection
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
@@ -100,7 +100,7 @@ class SortKey:
     """What a list is sorted by before its key, which breaks ties."""
 
     column: str
-    kind: type[str | int | datetime]
+    kind: type[str | int | date]
     nullable: bool = False
 
     def expressions(self) -> list[F | Func | Value]:
@@ -112,7 +112,9 @@ class SortKey:
 
     def dump(self, value: Any) -> Any:
         """Return a value as JSON."""
-        return print_instant(value) if isinstance(value, datetime) else value
+        if isinstance(value, datetime):
+            return print_instant(value)
+        return value.isoformat() if isinstance(value, date) else value
 
     def load(self, value: Any) -> Any:
         """Return what `dump` was given; raises ValueError for what it never made."""
@@ -120,6 +122,8 @@ class SortKey:
             return None
         if self.kind is datetime:
             return parse_instant(value)
+        if self.kind is date:
+            return parse_date(value)
         if type(value) is not self.kind or (isinstance(value, int) and abs(value) > 2**31):
             raise ValueError(value)
         return clean_text(value) if isinstance(value, str) else value

@@ -85,6 +85,12 @@ class CreateAssetInput:
     custom_headers: JSON | None = strawberry.field(description=_HEADERS, default=UNSET)
     tags: list[str] | None = strawberry.field(description=_TAGS, default=UNSET)
     description: str | None = strawberry.field(description=_DESCRIPTION, default=UNSET)
+    download: bool | None = strawberry.field(
+        description="Whether the video at `uri` (or on YouTube) is fetched and kept, and plays "
+        "from here. `uri` then becomes the path of that file, and `processingStatus` says how far "
+        "it is. False when left out.",
+        default=UNSET,
+    )
 
 
 @strawberry.input(
@@ -224,8 +230,10 @@ class AssetMutations:
         ],
     ) -> CreateAssetPayload:
         """Make an asset."""
+        values = given(input)
+        download = bool(values.pop("download", False))
         row, errors = attempt(
-            lambda: library.create_asset(actor=info.context.actor, values=given(input))
+            lambda: library.create_asset(actor=info.context.actor, values=values, download=download)
         )
         found = _read_back(info, [row.pk], "asset") if row is not None else []
         return CreateAssetPayload(asset=found[0] if found else None, errors=errors)

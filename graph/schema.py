@@ -13,6 +13,7 @@ from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
+from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.tenants import TenantMutations, TenantQueries
@@ -24,7 +25,14 @@ from graph.tenants import TenantMutations, TenantQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueries):
+class Query(
+    MemberQueries,
+    TenantQueries,
+    AssetQueries,
+    DeviceQueries,
+    PlaybackQueries,
+    NodeQueries,
+):
     """The root of reads."""
 
 
@@ -37,7 +45,13 @@ class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueri
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations, DeviceMutations, ShareMutations):
+class Mutation(
+    TenantMutations,
+    AssetMutations,
+    DeviceMutations,
+    PlaybackMutations,
+    ShareMutations,
+):
     """The root of writes."""
 
 

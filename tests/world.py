@@ -126,14 +126,17 @@ def _surround(place: Inhabited) -> None:
         token_digest=f"digest of {place.marker}",
         expires_at=now + timedelta(days=3650),
     )
-    PlaybackDay.objects.create(
-        tenant=place.tenant,
-        asset=place.assets[0],
-        day=now.date(),
-        plays=1,
-        seconds=10,
-        last_played_at=now,
-        **reporter,
+    PlaybackDay.objects.bulk_create(
+        PlaybackDay(
+            tenant=place.tenant,
+            asset=asset,
+            day=now.date(),
+            plays=1,
+            seconds=10,
+            last_played_at=now,
+            **reporter,
+        )
+        for asset in (place.assets[0], place.assets[2])
     )
     PlaybackReport.objects.create(tenant=place.tenant, key=place.marker, **reporter)
     with connection.cursor() as cursor:

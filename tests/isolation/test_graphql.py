@@ -8,6 +8,7 @@ aside, and every row of the other tenant the same down to `updated_at`.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,7 +23,9 @@ from graphql import (
 from psycopg import sql
 from strawberry.relay import to_base64
 
+from assets.models import PlaybackDay
 from graph.nodes import READERS
+from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
@@ -47,6 +50,9 @@ LEGACY = "legacy id"
 
 ASSET = "id assetId name updatedAt"
 PAGE = f"totalCount edges {{ node {{ {ASSET} }} }}"
+DAYS = f"totalCount edges {{ node {{ day plays asset {{ {ASSET} }} }} }}"
+RECORDED = "playback { recorded skipped repeated }"
+NOW = print_instant(datetime.now(UTC))
 FAULTS = "errors { field message code }"
 # The argument that takes an id: what ids it takes, and an operation that gives it one.
 ROWS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -75,6 +81,36 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "Tenant.assets.filter.assetIds": (
         (LEGACY,),
         f"query($id: String!) {{ tenant {{ assets(filter: {{assetIds: [$id]}}) {{ {PAGE} }} }} }}",
+    ),
+    "Query.playbackDays.filter.asset": (
+        ("Asset",),
+        f"query($id: ID!) {{ playbackDays(filter: {{asset: $id}}) {{ {DAYS} }} }}",
+    ),
+    "Query.playbackDays.filter.assetId": (
+        (LEGACY,),
+        f"query($id: String!) {{ playbackDays(filter: {{assetId: $id}}) {{ {DAYS} }} }}",
+    ),
+    "Query.playbackSummary.filter.asset": (
+        ("Asset",),
+        "query($id: ID!) { playbackSummary(filter: {asset: $id}) { plays seconds assets days } }",
+    ),
+    "Query.playbackSummary.filter.assetId": (
+        (LEGACY,),
+        "query($id: String!) { playbackSummary(filter: {assetId: $id}) { plays assets days } }",
+    ),
+    "Mutation.recordPlayback.input.plays.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { recordPlayback(input: {plays: [{id: $id, at: "
+            f'"{NOW}"}}]}}) {{ {RECORDED} {FAULTS} }} }}'
+        ),
+    ),
+    "Mutation.recordPlayback.input.plays.assetId": (
+        (LEGACY,),
+        (
+            "mutation($id: String!) { recordPlayback(input: {skipUnknown: true, plays: "
+            f'[{{assetId: $id, at: "{NOW}"}}]}}) {{ {RECORDED} {FAULTS} }} }}'
+        ),
     ),
     "Mutation.updateAsset.input.id": (
         ("Asset",),
@@ -195,6 +231,7 @@ def foreign_id(kind: str, place: Inhabited) -> str:
     models_: dict[str, type[Model]] = {
         "Device": Device,
         "Membership": Membership,
+        "PlaybackDay": PlaybackDay,
         "TenantSettings": TenantSettings,
     }
     model = models_[kind]

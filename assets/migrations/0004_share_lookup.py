@@ -7,7 +7,7 @@ from rls import DefinerFunction, LookupColumns
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("assets", "0002_library"),
+        ("assets", "0003_playback"),
         ("tenancy", "0001_initial"),
     ]
 
