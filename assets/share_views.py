@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("signate.share")
 
+FORM = "application/x-www-form-urlencoded"
 FAILURES, FAILURE_WINDOW = 10, 300
 # Wrong passwords of one link from one address.
 wrong_passwords = FailureLimit("share", FAILURES, FAILURE_WINDOW)
@@ -198,7 +199,8 @@ def _password_refusal(
 
 def _given_password(request: HttpRequest) -> str | None:
     """Return what came in the form, or as the password of Basic with any name."""
-    if "password" in request.POST:
+    # Not multipart: Django would put the files that come with it on the disk, of any size.
+    if request.content_type == FORM and "password" in request.POST:
         return request.POST["password"]
     header = request.headers.get("Authorization", "")
     if header.split()[:1] and header.split()[0].lower() == "basic":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django.test import Client
 
-from assets import sharing
+from assets import share_views, sharing
 from assets.models import ShareLink
 from rls import acting_as
 from tests.conftest import PLATFORM
@@ -56,6 +56,8 @@ def visit(
 ) -> Any:
     """Return the answer to a program, or with `html` to a browser; `how` holds headers, data."""
     headers = {"Accept": HTML if html else "*/*", **how.pop("headers", {})}
+    if "data" in how and "content_type" not in how:
+        how |= {"data": urlencode(how["data"]), "content_type": share_views.FORM}
     client = Client(HTTP_HOST=host, raise_request_exception=False)
     answer = getattr(client, method.lower())(path, headers=headers, **how)
     if answer.streaming:

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.files.storage import default_storage
+from django.http import HttpRequest
+from django.test.client import MULTIPART_CONTENT
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -548,6 +550,23 @@ def test_a_program_sends_it_as_basic_or_in_the_body(acme: Inhabited) -> None:
     assert body(visit(path, method="POST", data={"password": PASSWORD})) == PNG
     assert visit(path, method="HEAD", headers=basic("", PASSWORD)).status_code == 200
     assert views(acme, asset) == 3
+
+
+def test_no_other_body_is_read(acme: Inhabited, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in a multipart body would lie on the disk before anybody is known to be let in."""
+    _, path = share(acme, password=PASSWORD)
+
+    def read(*_args: Any) -> None:
+        pytest.fail("a body was read")
+
+    monkeypatch.setattr(HttpRequest, "parse_file_upload", read)
+    for content_type, sent in (
+        (MULTIPART_CONTENT, {"password": PASSWORD}),
+        ("application/json", json.dumps({"password": PASSWORD})),
+        ("", f"password={PASSWORD}"),
+    ):
+        answer = visit(path, method="POST", data=sent, content_type=content_type)
+        assert answer.status_code == 401
 
 
 @pytest.mark.usefixtures("_patience")
