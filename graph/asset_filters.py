@@ -21,6 +21,7 @@ from graph.enums import OrderDirection, described
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.scalars import BigInt
+from graph.share_links import IS_SHARED
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
 
@@ -257,6 +258,9 @@ class AssetFilter:
     is_reachable: bool | None = strawberry.field(
         description="Whether its address answered when last checked.", default=UNSET
     )
+    is_shared: bool | None = strawberry.field(
+        description="Whether a link shows it to whoever has the link.", default=UNSET
+    )
     mimetype: list[str] | None = strawberry.field(
         description='Its mimetype is one of these: `["image", "video"]`.', default=UNSET
     )
@@ -299,6 +303,8 @@ class AssetFilter:
             wanted = getattr(self, name)
             if is_given(wanted):
                 condition &= Q(**{name: wanted})
+        if is_given(self.is_shared):
+            condition &= Q(IS_SHARED) if self.is_shared else ~Q(IS_SHARED)
         if is_given(self.has_media):
             condition &= ~Q(media_path="") if self.has_media else Q(media_path="")
         if is_given(self.is_active):

@@ -16,6 +16,7 @@ from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
+from graph.sharing import ShareMutations
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 
@@ -53,6 +54,7 @@ class Mutation(
     BulkMutations,
     DeviceMutations,
     PlaybackMutations,
+    ShareMutations,
 ):
     """The root of writes."""
 

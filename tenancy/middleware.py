@@ -36,7 +36,7 @@ from tenancy.errors import (
     TenantRequired,
 )
 from tenancy.keys import Key, read_key
-from tenancy.logs import request_id, tenant_label
+from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class RequestLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, and log one line: method, path (never the query), status, milliseconds."""
+        """Answer, and log a line: method, path (no query, no token), status, milliseconds."""
         given = request.headers.get("X-Request-ID", "")
         request.id = given if _REQUEST_ID.match(given) else uuid4().hex  # type: ignore[attr-defined]
         tokens = request_id.set(request.id), tenant_label.set("-")  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ class RequestLogMiddleware:
                 level,
                 "%s %s %s via=%s %.0fms",
                 request.method,
-                request.path,
+                logged_path(request.path),
                 response.status_code,
                 getattr(request, "chosen_by", "-") or "-",
                 (time.perf_counter() - started) * 1000,

@@ -148,6 +148,27 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             f"{{ device {{ id isRevoked }} {FAULTS} }} }}"
         ),
     ),
+    "Mutation.shareAsset.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { shareAsset(input: {id: $id}) "
+            f"{{ asset {{ {ASSET} share {{ maxViews }} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.updateShare.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { updateShare(input: {id: $id, maxViews: 5}) "
+            f"{{ asset {{ {ASSET} share {{ maxViews }} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeShare.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { revokeShare(input: {id: $id}) "
+            f"{{ asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.reorderAssets.input.ids": (
         ("Asset",),
         (
