@@ -6,10 +6,11 @@ tenant.
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import strawberry
-from django.db.models import F, Q
-from django.db.models.lookups import GreaterThanOrEqual, LessThan, LessThanOrEqual
+from django.db.models import Func, Q
+from django.db.models.lookups import GreaterThanOrEqual, LessThan
 from strawberry import UNSET
 
 from assets.models import ProcessingStatus
@@ -96,6 +97,27 @@ class AssetOrder:
     )
 
 
+def _within(column_name: str, sorted_as: Func | None, *, least: Any, below: Any) -> Q:
+    """Return the condition "has a value, which is `least` or more, and less than `below`".
+
+    `sorted_as` is the form that the column has in its index, where that is another one.
+    """
+    condition = Q(**{f"{column_name}__isnull": False})
+    if is_given(least):
+        condition &= (
+            Q(GreaterThanOrEqual(sorted_as, least))
+            if sorted_as is not None
+            else Q(**{f"{column_name}__gte": least})
+        )
+    if is_given(below):
+        condition &= (
+            Q(LessThan(sorted_as, below))
+            if sorted_as is not None
+            else Q(**{f"{column_name}__lt": below})
+        )
+    return condition
+
+
 @strawberry.input(description="A range of instants, open where an end is left out.")
 class DateTimeRange:
     """From (included) until (excluded)."""
@@ -113,15 +135,12 @@ class DateTimeRange:
         A nullable column is compared in the form that its index has, and always has an upper end:
         PostgreSQL would count the missing ones in when it judges how many rows that are.
         """
-        value = DateOrNever(column_name) if nullable else F(column_name)
-        condition = Q(**{f"{column_name}__isnull": False})
-        if is_given(self.from_):
-            condition &= Q(GreaterThanOrEqual(value, self.from_))
-        if is_given(self.until):
-            condition &= Q(LessThan(value, self.until))
-        elif nullable:
-            condition &= Q(LessThan(value, Never()))
-        return condition
+        return _within(
+            column_name,
+            DateOrNever(column_name) if nullable else None,
+            least=self.from_,
+            below=self.until if is_given(self.until) or not nullable else Never(),
+        )
 
 
 @strawberry.input(description="A range of whole numbers, open where an end is left out.")
@@ -132,16 +151,13 @@ class BigIntRange:
     max: BigInt | None = strawberry.field(description="This number or less.", default=UNSET)
 
     def condition(self, column_name: str, *, nullable: bool = False) -> Q:
-        """Return the range as a condition on a column, as that of DateTimeRange."""
-        value = NumberOrMost(column_name) if nullable else F(column_name)
-        condition = Q(**{f"{column_name}__isnull": False})
-        if is_given(self.min):
-            condition &= Q(GreaterThanOrEqual(value, self.min))
-        if is_given(self.max):
-            condition &= Q(LessThanOrEqual(value, self.max))
-        elif nullable:
-            condition &= Q(LessThan(value, Most()))
-        return condition
+        """Return the range as a condition on a column, as DateTimeRange does."""
+        return _within(
+            column_name,
+            NumberOrMost(column_name) if nullable else None,
+            least=self.min,
+            below=self.max + 1 if is_given(self.max) else Most() if nullable else None,
+        )
 
 
 class AssetSearchField(StrEnum):
