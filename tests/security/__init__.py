@@ -1,0 +1,1 @@
+"""What Signate withstands: hostile input through public faces."""
