@@ -15,6 +15,7 @@ from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.scalars import SCALARS
 from graph.tenants import TenantMutations, TenantQueries
+from graph.uploads import UploadMutations, UploadQueries
 
 
 @strawberry.type(
@@ -23,7 +24,7 @@ from graph.tenants import TenantMutations, TenantQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueries):
+class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, UploadQueries, NodeQueries):
     """The root of reads."""
 
 
@@ -36,7 +37,7 @@ class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueri
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations, DeviceMutations):
+class Mutation(TenantMutations, AssetMutations, DeviceMutations, UploadMutations):
     """The root of writes."""
 
 
