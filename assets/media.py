@@ -223,7 +223,10 @@ def _answer(ended: _Ended, limits: MediaLimits) -> dict[str, Any]:
     """Return what the child found; raises MediaRefused for what it refuses and how it failed."""
     if ended.is_late:
         raise MediaRefused(f"Opening the file takes longer than {limits.wall_s} seconds.")
-    if ended.code in {-signal.SIGXCPU, -signal.SIGKILL}:
+    if ended.code == -signal.SIGKILL:
+        # Nobody here did: a system that runs out of memory does, and a container that does.
+        raise MediaRefused("Opening the file was stopped, most likely for the memory it takes.")
+    if ended.code == -signal.SIGXCPU:
         raise MediaRefused(f"Opening the file takes more than {limits.cpu_s} seconds of computing.")
     if ended.code < 0:
         raise MediaRefused("The file is damaged in a way that makes programs crash.")

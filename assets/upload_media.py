@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from assets import staging
-from assets.library import fill_in
+from assets.library import LOCAL_FOLDER, fill_in
 from assets.models import Asset, ProcessingStatus, Upload, new_asset_id
 from assets.storage import adopt_file, delete_media, media_key, media_keys
 from assets.tasks import queue_understanding
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from assets.sniffing import MediaType
     from tenancy.actors import Actor
-
-# Where Anthias keeps media: players look for an asset's file under the last part of such a path.
-LOCAL_FOLDER = "/data/anthias_assets"
 
 
 @transaction.atomic

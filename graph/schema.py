@@ -8,12 +8,15 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.bulk import BulkMutations
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
+from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
+from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 from graph.uploads import UploadMutations, UploadQueries
 
@@ -24,7 +27,16 @@ from graph.uploads import UploadMutations, UploadQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, UploadQueries, NodeQueries):
+class Query(
+    MemberQueries,
+    TenantQueries,
+    AssetQueries,
+    TagQueries,
+    DeviceQueries,
+    UploadQueries,
+    PlaybackQueries,
+    NodeQueries,
+):
     """The root of reads."""
 
 
@@ -37,7 +49,14 @@ class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, UploadQue
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations, DeviceMutations, UploadMutations):
+class Mutation(
+    TenantMutations,
+    AssetMutations,
+    BulkMutations,
+    UploadMutations,
+    DeviceMutations,
+    PlaybackMutations,
+):
     """The root of writes."""
 
 

@@ -1,1 +1,1 @@
-"""What Signate withstands: hostile input through public faces."""
+"""Tests of what Signate withstands."""

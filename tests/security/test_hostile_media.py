@@ -293,6 +293,15 @@ def is_gone(pid: int) -> bool:
     return False
 
 
+def test_a_system_that_runs_out_of_memory_ends_the_child_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doing(monkeypatch, f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})")
+    assert refused(tmp_path, library.SVG) == (
+        "Opening the file was stopped, most likely for the memory it takes."
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
 def test_a_crash_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

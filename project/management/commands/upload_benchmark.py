@@ -24,7 +24,7 @@ import psutil
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from project.management.commands.demo import HOST, free_port, start_server, stop_server
+from project.management.commands.demo import HOST, free_port, start_server, stop
 from tenancy.actors import person
 from tenancy.people import create_user, find_user, set_password
 from tenancy.tenants import LEGACY_PLAN, create_tenant, find_tenant
@@ -249,7 +249,7 @@ class Command(BaseCommand):
                 client.graphql(DELETE, ids=[asset["id"]])
                 self._report(content, asset, offsets, seconds, memory)
             finally:
-                stop_server(server)
+                stop(server)
 
     def _upload(
         self, client: Client, content: Content, rate: int
