@@ -182,8 +182,8 @@ class Client:
             raise CommandError(f"HEAD {path} was answered with {status}.")
         return int(headers["Upload-Offset"])
 
-    def send(self, path: str, content: Content, start: int, stop: int, rate: int) -> int:
-        """Send from `start` on at `rate` bytes per second; break off at `stop` unless it is all.
+    def send(self, path: str, content: Content, start: int, until: int, rate: int) -> int:
+        """Send from `start` on at `rate` bytes per second; break off at `until` unless it is all.
 
         Return the status of the answer, 0 without one.
         """
@@ -198,13 +198,13 @@ class Client:
             ]
             connection.sendall("\r\n".join([*lines, "", ""]).encode())
             began, at = time.monotonic(), start
-            while at < stop:
-                at += len(piece := content.read(at, min(PIECE, stop - at)))
+            while at < until:
+                at += len(piece := content.read(at, min(PIECE, until - at)))
                 connection.sendall(piece)
                 ahead = (at - start) / rate - (time.monotonic() - began)
                 if ahead > 0:
                     time.sleep(ahead)
-            if stop < content.size:
+            if until < content.size:
                 # As a cable that is pulled: no goodbye.
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -258,10 +258,10 @@ class Command(BaseCommand):
         begun = client.graphql(BEGIN, size=content.size)["upload"]
         path = "/" + begun["uploadUrl"].split("/", 3)[3]
         offsets: list[int] = []
-        for stop in (content.size // 3, content.size * 2 // 3 + 1, content.size):
+        for until in (content.size // 3, content.size * 2 // 3 + 1, content.size):
             while True:
                 start = client.offset(path)
-                status = client.send(path, content, start, stop, rate)
+                status = client.send(path, content, start, until, rate)
                 if status != http.HTTPStatus.CONFLICT:
                     break
                 # The server has not noticed yet that the last connection is gone.
