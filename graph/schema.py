@@ -19,6 +19,7 @@ from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.uploads import UploadMutations, UploadQueries
 
 
 @strawberry.type(
@@ -33,6 +34,7 @@ class Query(
     AssetQueries,
     TagQueries,
     DeviceQueries,
+    UploadQueries,
     PlaybackQueries,
     NodeQueries,
 ):
@@ -52,6 +54,7 @@ class Mutation(
     TenantMutations,
     AssetMutations,
     BulkMutations,
+    UploadMutations,
     DeviceMutations,
     PlaybackMutations,
     ShareMutations,

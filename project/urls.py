@@ -44,4 +44,5 @@ urlpatterns = [
     path("media/", include("assets.urls")),
     path("share/<str:token>", share, name="share"),
     re_path("^share/", no_share),
+    path("uploads/", include("assets.upload_urls")),
 ]
