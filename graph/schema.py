@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
 from graph.bulk import BulkMutations
+from graph.capabilities import CapabilityMutations, CapabilityQueries
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
@@ -33,6 +34,7 @@ class Query(
     TenantQueries,
     AssetQueries,
     TagQueries,
+    CapabilityQueries,
     DeviceQueries,
     UploadQueries,
     PlaybackQueries,
@@ -55,6 +57,7 @@ class Mutation(
     AssetMutations,
     BulkMutations,
     UploadMutations,
+    CapabilityMutations,
     DeviceMutations,
     PlaybackMutations,
     ShareMutations,

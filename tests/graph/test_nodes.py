@@ -22,6 +22,7 @@ IDS = """
   me { id membership { id user { id } } }
   tenant { id settings { id } }
   assets(first: 1) { edges { node { id } } }
+  capabilities(first: 1) { edges { node { id } } }
   devices(first: 1) { edges { node { id } } }
   playbackDays(first: 1) { edges { node { id } } }
   uploads(first: 1) { edges { node { id } } }
@@ -34,6 +35,7 @@ def own_ids(graph: Graph) -> dict[str, str]:
     data = graph.data(IDS)
     return {
         "Asset": data["assets"]["edges"][0]["node"]["id"],
+        "Capability": data["capabilities"]["edges"][0]["node"]["id"],
         "Device": data["devices"]["edges"][0]["node"]["id"],
         "Membership": data["me"]["membership"]["id"],
         "PlaybackDay": data["playbackDays"]["edges"][0]["node"]["id"],

@@ -29,7 +29,7 @@ from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
-from tenancy.models import Device, Membership, Tenant, TenantSettings
+from tenancy.models import CapabilityKey, Device, Membership, Tenant, TenantSettings
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
@@ -126,6 +126,13 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "Mutation.deleteAssets.input.ids": (
         ("Asset",),
         f"mutation($id: ID!) {{ deleteAssets(input: {{ids: [$id]}}) {{ deletedIds {FAULTS} }} }}",
+    ),
+    "Mutation.revokeCapability.input.id": (
+        ("Capability",),
+        (
+            "mutation($id: ID!) { revokeCapability(input: {id: $id}) "
+            f"{{ capability {{ id name }} {FAULTS} }} }}"
+        ),
     ),
     "Query.device.id": (
         ("Device",),
@@ -281,6 +288,7 @@ def foreign_id(kind: str, place: Inhabited) -> str:
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
     models_: dict[str, type[Model]] = {
+        "Capability": CapabilityKey,
         "Device": Device,
         "Membership": Membership,
         "PlaybackDay": PlaybackDay,

@@ -58,6 +58,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 urlpatterns: list[Any] = [
     path("who", who),
+    path("api/who", who),
     path("entered", entered),
     path("write", write),
     path("broken", broken),
