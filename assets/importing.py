@@ -28,6 +28,7 @@ from assets.models import (
     new_asset_id,
 )
 from assets.storage import delete_media, media_keys
+from assets.tasks import queue_understanding
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind, operator
 from tenancy.errors import Conflict, InvalidInput, NotFound
@@ -69,9 +70,9 @@ def import_library(path: Path, *, actor: Actor, **options: Unpack[ImportOptions]
     Raises NotAnAnthiasDatabase for the file, PermissionDenied without assets.import, InvalidInput
     for the options, OSError when the storage does not take the media; then nothing has changed.
     """
-    tenant_id = actor.require("assets.import")
+    actor.require("assets.import")
     with _opened(path, options) as (library, media), acting_as(actor):
-        return _Import(library, media, options, tenant_id, actor.user_id).run()
+        return _Import(library, media, options, actor).run()
 
 
 def import_into_new_tenant(
@@ -91,8 +92,8 @@ def import_into_new_tenant(
     founder = Actor(kind=ActorKind.OPERATOR, user_id=user_id)
     with _opened(path, options) as (library, media), transaction.atomic():
         tenant = create_tenant(actor=founder, name=name, slug=slug, plan=plan)
-        with acting_as(operator(tenant.pk, user_id)):
-            report = _Import(library, media, options, tenant.pk, user_id).run()
+        with acting_as(operator(tenant.pk, user_id)) as actor:
+            report = _Import(library, media, options, actor).run()
         if options.get("dry_run"):
             transaction.set_rollback(True)
         return report
@@ -164,8 +165,7 @@ class _Import:
         library: AnthiasDatabase,
         media: MediaFolder,
         options: ImportOptions,
-        tenant_id: UUID,
-        user_id: UUID | None,
+        actor: Actor,
     ) -> None:
         self.library = library
         self.media = media
@@ -173,8 +173,9 @@ class _Import:
         self.batch_size = options.get("batch_size", BATCH_SIZE)
         self.dry_run = options.get("dry_run", False)
         self.on_progress = options.get("on_progress")
-        self.tenant_id = tenant_id
-        self.user_id = user_id
+        self.actor = actor
+        self.tenant_id = actor.entered()
+        self.user_id = actor.user_id
         # Why no further row can be stored, once that is so.
         self.full = ""
 
@@ -326,6 +327,9 @@ class _Import:
                 self.full = reason
             return [_failed(rows[0].original_asset_id, reason)]
         self.report.migrated += len(rows)
+        # What Anthias could not use stays as it said; the rest gets its small picture.
+        media = [row.id for row in rows if row.media_path and row.processing_status != "failed"]
+        queue_understanding(actor=self.actor, assets=media)
         self.report.rows.extend(
             RowReport(
                 row.original_asset_id,

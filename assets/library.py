@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,8 +22,9 @@ from assets.anthias_values import (
     MAX_HEADERS,
     MAX_REFRESH_INTERVAL_S,
 )
-from assets.models import Asset, new_asset_id
+from assets.models import Asset, ProcessingStatus, new_asset_id
 from assets.storage import delete_media, media_keys
+from assets.tasks import queue_check, queue_download
 from tenancy.errors import Invalid, InvalidInput, NotFound
 from tenancy.events import Event, publish
 from tenancy.limits import within_quota
@@ -46,6 +48,13 @@ _SPACE_OR_CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _HEADER_BREAK = re.compile(r"[\r\n\x00]")
 _INT32 = range(-(2**31), 2**31)
+# Where Anthias keeps media: players look for an asset's file under the last part of such a path.
+LOCAL_FOLDER = "/data/anthias_assets"
+# SPEC section 4: these are played from where they are.
+_STREAMS = frozenset({".m3u8", ".mpd", ".m3u", ".ism"})
+_VIDEOS = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".ogv", ".flv"}
+)
 
 
 def clean_asset_name(value: str) -> str:
@@ -229,11 +238,12 @@ def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] =
 
 
 @transaction.atomic
-def create_asset(*, actor: Actor, values: Mapping[str, Any]) -> Asset:
+def create_asset(*, actor: Actor, values: Mapping[str, Any], download: bool = False) -> Asset:
     """Return a new asset of the actor's tenant; `name` and `uri` are required.
 
-    Without a duration it gets the tenant's default one. Raises PermissionDenied without
-    assets.create, Invalid with every bad value, QuotaExceeded.
+    Without a duration it gets the tenant's default one. With `download` the video at its uri is
+    fetched and becomes a file of the tenant's. Raises PermissionDenied without assets.create,
+    Invalid with every bad value, InvalidInput for a uri that cannot be downloaded, QuotaExceeded.
     """
     tenant_id = actor.require("assets.create")
     asset = Asset(
@@ -245,14 +255,70 @@ def create_asset(*, actor: Actor, values: Mapping[str, Any]) -> Asset:
     )
     asset.updated_at = asset.created_at
     _apply(asset, values, required=("name", "uri"))
-    if "duration" not in values:
+    if "duration" not in values and not download:
         asset.duration = TenantSettings.objects.values_list(
             "default_asset_duration", flat=True
         ).get(tenant_id=tenant_id)
+    if download:
+        _await_download(asset)
     with within_quota():
         asset.save(force_insert=True)
+    if download:
+        queue_download(actor=actor, asset=asset.pk)
+    elif _is_watched(asset):
+        queue_check(actor=actor, asset=asset.pk)
     publish(Event.ASSETS_CREATED, [asset.pk], actor=actor)
     return asset
+
+
+def _is_watched(asset: Asset) -> bool:
+    """Return whether the worker looks if the asset's address answers."""
+    scheme = (asset.uri or "").partition("://")[0].lower()
+    return scheme in _SCHEMES and not asset.media_path and not asset.skip_asset_check
+
+
+@transaction.atomic
+def start_download(*, actor: Actor, asset: UUID) -> Asset:
+    """Have the video at an asset's uri fetched and made a file of the tenant's; return the asset.
+
+    Raises PermissionDenied without assets.edit, NotFound for a key the tenant has none of,
+    InvalidInput for a uri that cannot be downloaded.
+    """
+    actor.require("assets.edit")
+    row = Asset.objects.select_for_update().filter(pk=asset).first()
+    if row is None:
+        raise NotFound("There is no asset with this id.", field=("id",))
+    _await_download(row)
+    row.updated_by_id, row.updated_at = actor.user_id, timezone.now()
+    row.save()
+    queue_download(actor=actor, asset=row.pk)
+    publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)
+    return row
+
+
+def _await_download(asset: Asset) -> None:
+    """Make an asset one that waits for its file, as Anthias does (SPEC section 4).
+
+    Raises InvalidInput for a uri that is not of the web, or is a stream.
+    """
+    uri = asset.uri or ""
+    parts = urlsplit(uri)
+    suffix = PurePosixPath(parts.path).suffix.lower()
+    if parts.scheme not in {"http", "https"} or asset.media_path:
+        message = "Only what is at an http:// or https:// address can be downloaded."
+        raise InvalidInput(message, field=("uri",))
+    if suffix in _STREAMS:
+        message = "This is a stream, which is played from where it is and cannot be downloaded."
+        raise InvalidInput(message, field=("uri",))
+    asset.metadata = {
+        **{key: value for key, value in asset.metadata.items() if key != "error_message"},
+        "source_url": uri,
+        "processing_started_at": timezone.now().isoformat(),
+    }
+    extension = suffix if suffix in _VIDEOS else ".mp4"
+    asset.uri = f"{LOCAL_FOLDER}/{asset.asset_id}{extension}"
+    asset.mimetype, asset.duration = "video", 0
+    asset.is_processing, asset.processing_status = True, ProcessingStatus.PENDING
 
 
 @transaction.atomic
@@ -272,6 +338,8 @@ def update_asset(*, actor: Actor, asset: UUID, changes: Mapping[str, Any]) -> As
     if fields:
         row.updated_by_id, row.updated_at = actor.user_id, timezone.now()
         row.save(update_fields=[*fields, "updated_by", "updated_at"])
+        if "uri" in fields and _is_watched(row):
+            queue_check(actor=actor, asset=row.pk)
         publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)
     return row
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models.functions import Coalesce, Left, Lower
+from django.db.models.functions import Coalesce, Collate, Left, Lower
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from assets.querysets import AssetQuerySet, DateOrNever
+from assets.querysets import AssetQuerySet, DateOrNever, NumberOrMost
 from assets.schedule import EVERY_DAY
+from assets.search import AssetGrams
 from tenancy.models import TenantOwned, User
 
 
@@ -90,6 +92,12 @@ class Asset(TenantOwned):
         output_field=models.TextField(db_collation="C"),
         db_persist=True,
     )
+    # The mimetype likewise; what has none is behind every text there can be.
+    sort_mimetype = models.GeneratedField(
+        expression=Lower(Left(Coalesce("mimetype", models.Value("\U0010ffff")), 200)),
+        output_field=models.TextField(db_collation="C"),
+        db_persist=True,
+    )
 
     objects = AssetQuerySet.as_manager()
 
@@ -116,10 +124,20 @@ class Asset(TenantOwned):
             models.Index(fields=["tenant", "updated_at", "id"], name="assets_by_updated_at"),
             models.Index("tenant", DateOrNever("start_date"), "id", name="assets_by_start_date"),
             models.Index("tenant", DateOrNever("end_date"), "id", name="assets_by_end_date"),
+            models.Index(fields=["tenant", "sort_mimetype", "id"], name="assets_by_mimetype"),
+            models.Index("tenant", NumberOrMost("duration"), "id", name="assets_by_duration"),
+            models.Index("tenant", NumberOrMost("file_size"), "id", name="assets_by_file_size"),
+            models.Index(fields=["tenant", "view_count", "id"], name="assets_by_view_count"),
+            models.Index("tenant", DateOrNever("last_viewed"), "id", name="assets_by_last_viewed"),
             models.Index(
                 fields=["tenant", "end_date"],
                 name="assets_enabled_by_end_date",
                 condition=models.Q(is_enabled=True),
+            ),
+            # No tenant in front: GIN has none of a uuid. It is inside of every entry instead.
+            GinIndex(
+                Collate(AssetGrams("tenant", "name", "description", "tags"), "C"),
+                name="assets_by_grams",
             ),
         ]
 
@@ -250,6 +268,10 @@ class PlaybackDay(TenantOwned):
                 fields=["tenant", "reporter_id", "day", "id"], name="playback_days_by_reporter"
             ),
             models.Index(fields=["tenant", "asset", "day", "id"], name="playback_days_by_asset"),
+            models.Index(
+                fields=["tenant", "asset", "reporter_id", "day", "id"],
+                name="playback_days_by_both",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -260,12 +282,16 @@ class PlaybackDay(TenantOwned):
 class PlaybackReport(TenantOwned):
     """A batch of plays that was counted, so that the same batch sent again is not.
 
-    `key` is the reporter's own name for the batch; forgotten after a week.
+    `key` is the reporter's own name for the batch; forgotten after a month. `digest` is of what was
+    in it, `recorded` and `skipped` are what was answered.
     """
 
     reporter = models.TextField(choices=Reporter.choices)
     reporter_id = models.UUIDField()
     key = models.TextField()
+    digest = models.TextField(default="", blank=True)
+    recorded = models.IntegerField(default=0)
+    skipped = models.IntegerField(default=0)
     received_at = models.DateTimeField(default=timezone.now)
 
     class Meta(TenantOwned.Meta):

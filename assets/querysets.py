@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.db import models
 from django.db.models import (
+    BigIntegerField,
     BooleanField,
     DateTimeField,
     ExpressionWrapper,
@@ -75,6 +76,28 @@ class DateOrNever(Func):
     )
     arity = 1
     output_field = DateTimeField()
+
+
+class Never(Func):
+    """What a missing date sorts as."""
+
+    template = "'infinity'::timestamptz"
+    output_field = DateTimeField()
+
+
+class Most(Func):
+    """What a missing number sorts as."""
+
+    template = "9223372036854775807"
+    output_field = BigIntegerField()
+
+
+class NumberOrMost(Func):
+    """A number to sort by: where there is none, the largest, so that it comes last; as above."""
+
+    template = "CASE WHEN %(expressions)s IS NULL THEN 9223372036854775807 ELSE %(expressions)s END"
+    arity = 1
+    output_field = BigIntegerField()
 
 
 class RefreshInterval(Func):

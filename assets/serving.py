@@ -22,7 +22,7 @@ from django.utils.http import content_disposition_header, http_date, parse_http_
 
 from assets.byte_ranges import Unsatisfiable, wanted_range
 from assets.folder_storage import FolderStorage
-from assets.media_types import sniff
+from assets.sniffing import sniff
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -196,6 +196,4 @@ def _file_name(name: str, extension: str) -> str:
     """Return a name to save the file under: no path, no control character, the right ending."""
     printable = "".join(sign for sign in name if unicodedata.category(sign)[0] != "C")
     stem = _PATH_SIGNS.sub("_", printable).strip(". ")[:_LONGEST_NAME].rstrip(". ") or "file"
-    if not extension or stem.lower().endswith(f".{extension}"):
-        return stem
-    return f"{stem}.{extension}"
+    return stem if stem.lower().endswith(extension) else f"{stem}{extension}"

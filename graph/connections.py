@@ -8,28 +8,37 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 import strawberry
-from django.db.models import BooleanField, DateTimeField, F, Func, Model, OrderBy, QuerySet, Value
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    F,
+    Func,
+    Model,
+    OrderBy,
+    QuerySet,
+    Value,
+)
 from graphql import GraphQLError
-from strawberry import relay
 
-from assets.querysets import DateOrNever
+from assets.querysets import DateOrNever, Most, Never, NumberOrMost
 from graph.columns import resolved
 from graph.enums import OrderDirection
 from graph.inputs import is_given
-from graph.scalars import parse_instant, print_instant
+from graph.scalars import parse_date, parse_instant, print_instant
 from graph.selections import Selection
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
+_INT64 = range(-(2**63), 2**63)
 
-NodeT = TypeVar("NodeT", bound=relay.Node)
+NodeT = TypeVar("NodeT")
 ModelT = TypeVar("ModelT", bound=Model)
 
 First = Annotated[
@@ -100,19 +109,28 @@ class SortKey:
     """What a list is sorted by before its key, which breaks ties."""
 
     column: str
-    kind: type[str | int | datetime]
+    kind: type[str | int | date]
     nullable: bool = False
 
     def expressions(self) -> list[F | Func | Value]:
         """Return what ORDER BY and the comparison with a cursor use, the key last.
 
-        A missing date sorts as the end of time: last when ascending.
+        A missing date sorts as the end of time, a missing number as the largest there can be:
+        last when ascending.
         """
-        return [DateOrNever(self.column) if self.nullable else F(self.column), F("id")]
+        if not self.nullable:
+            return [F(self.column), F("id")]
+        return [(DateOrNever if self.kind is datetime else NumberOrMost)(self.column), F("id")]
+
+    def missing(self) -> Func:
+        """Return as SQL what a missing value sorts as."""
+        return Never() if self.kind is datetime else Most()
 
     def dump(self, value: Any) -> Any:
         """Return a value as JSON."""
-        return print_instant(value) if isinstance(value, datetime) else value
+        if isinstance(value, datetime):
+            return print_instant(value)
+        return value.isoformat() if isinstance(value, date) else value
 
     def load(self, value: Any) -> Any:
         """Return what `dump` was given; raises ValueError for what it never made."""
@@ -120,7 +138,11 @@ class SortKey:
             return None
         if self.kind is datetime:
             return parse_instant(value)
-        if type(value) is not self.kind or (isinstance(value, int) and abs(value) > 2**31):
+        if self.kind is date:
+            return parse_date(value)
+        if type(value) is not self.kind or (
+            isinstance(value, int) and not -(2**63) <= value < 2**63
+        ):
             raise ValueError(value)
         return clean_text(value) if isinstance(value, str) else value
 
@@ -132,14 +154,13 @@ class Cursor:
     value: Any
     key: UUID
 
-    def expressions(self) -> list[F | Func | Value]:
+    def expressions(self, sorted_by: SortKey) -> list[F | Func | Value]:
         """Return the place as SQL values, in the order of `SortKey.expressions`."""
-        return [_Never() if self.value is None else Value(self.value), Value(self.key)]
-
-
-class _Never(Func):
-    template = "'infinity'::timestamptz"
-    output_field = DateTimeField()
+        if self.value is None:
+            return [sorted_by.missing(), Value(self.key)]
+        # Django takes a bare number for one of 32 bits, and the driver cuts it to them.
+        field = BigIntegerField() if sorted_by.kind is int else None
+        return [Value(self.value, output_field=field), Value(self.key)]
 
 
 class RowComparison(Func):
@@ -190,7 +211,7 @@ class Ordering:
         return RowComparison(
             self.key.expressions(),
             operator + ("=" if including else ""),
-            cursor.expressions(),
+            cursor.expressions(self.key),
         )
 
     def cursor_of(self, row: Model) -> Cursor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import strawberry
 
-from assets.models import ProcessingStatus
+from assets.models import ProcessingStatus, Reporter
 from tenancy.errors import ErrorCode
 from tenancy.models import Tier
 from tenancy.permissions import Role
@@ -60,6 +60,15 @@ described(
         ProcessingStatus.PROCESSING: "Is being downloaded, probed or converted.",
         ProcessingStatus.COMPLETED: "Nothing is left to do.",
         ProcessingStatus.FAILED: "It could not be used; `metadata.error_message` says why.",
+    },
+)
+described(
+    Reporter,
+    "What kind of thing reports that an asset was shown.",
+    {
+        Reporter.DEVICE: "A player, by itself.",
+        Reporter.TOKEN: "A program with an API token.",
+        Reporter.MEMBER: "A person of the tenant, or a program that signs in as one.",
     },
 )
 described(

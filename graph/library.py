@@ -85,6 +85,12 @@ class CreateAssetInput:
     custom_headers: JSON | None = strawberry.field(description=_HEADERS, default=UNSET)
     tags: list[str] | None = strawberry.field(description=_TAGS, default=UNSET)
     description: str | None = strawberry.field(description=_DESCRIPTION, default=UNSET)
+    download: bool | None = strawberry.field(
+        description="Whether the video at `uri` (or on YouTube) is fetched and kept, and plays "
+        "from here. `uri` then becomes the path of that file, and `processingStatus` says how far "
+        "it is. False when left out.",
+        default=UNSET,
+    )
 
 
 @strawberry.input(
@@ -190,7 +196,7 @@ def _key(text: str, *field: str) -> UUID:
     return key
 
 
-def _keys(ids: Sequence[str]) -> list[UUID]:
+def keys_of(ids: Sequence[str]) -> list[UUID]:
     """Return the keys of `ids`; raises Invalid for those that are no ids, NotFound."""
     errors = []
     for place, text in enumerate(ids):
@@ -203,7 +209,8 @@ def _keys(ids: Sequence[str]) -> list[UUID]:
     return [_key(text, "ids", str(place)) for place, text in enumerate(ids)]
 
 
-def _read_back(info: Info, keys: list[UUID], noun: str) -> list[Asset]:
+def read_back(info: Info, keys: list[UUID], noun: str) -> list[Asset]:
+    """Return what was selected below `noun` of the assets of `keys`, to who may see assets."""
     selection = selected(info)
     if noun not in selection or not info.context.actor.can("assets.view"):
         return []
@@ -224,10 +231,12 @@ class AssetMutations:
         ],
     ) -> CreateAssetPayload:
         """Make an asset."""
+        values = given(input)
+        download = bool(values.pop("download", False))
         row, errors = attempt(
-            lambda: library.create_asset(actor=info.context.actor, values=given(input))
+            lambda: library.create_asset(actor=info.context.actor, values=values, download=download)
         )
-        found = _read_back(info, [row.pk], "asset") if row is not None else []
+        found = read_back(info, [row.pk], "asset") if row is not None else []
         return CreateAssetPayload(asset=found[0] if found else None, errors=errors)
 
     @mutation("Change an asset. Needs assets.edit. Refused: FORBIDDEN, NOT_FOUND, INVALID.")
@@ -246,7 +255,7 @@ class AssetMutations:
                 actor=info.context.actor, asset=_key(text, "id"), changes=changes
             )
         )
-        found = _read_back(info, [row.pk], "asset") if row is not None else []
+        found = read_back(info, [row.pk], "asset") if row is not None else []
         return UpdateAssetPayload(asset=found[0] if found else None, errors=errors)
 
     @mutation(
@@ -262,7 +271,7 @@ class AssetMutations:
     ) -> DeleteAssetsPayload:
         """Remove assets."""
         keys, errors = attempt(
-            lambda: library.delete_assets(actor=info.context.actor, ids=_keys(input.ids))
+            lambda: library.delete_assets(actor=info.context.actor, ids=keys_of(input.ids))
         )
         deleted = list(dict.fromkeys(input.ids)) if keys is not None else []
         return DeleteAssetsPayload(deleted_ids=deleted, errors=errors)
@@ -281,10 +290,10 @@ class AssetMutations:
         """Order assets."""
 
         def write() -> list[UUID]:
-            keys = _keys(input.ids)
+            keys = keys_of(input.ids)
             library.reorder_assets(actor=info.context.actor, ids=keys)
             return keys
 
         keys, errors = attempt(write)
-        found = _read_back(info, keys, "assets") if keys is not None else []
+        found = read_back(info, keys, "assets") if keys is not None else []
         return ReorderAssetsPayload(assets=found, errors=errors)

@@ -6,7 +6,7 @@ whatever it lets through, the database can store.
 
 import json
 import re
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Any, NewType
 from uuid import UUID
 
@@ -22,6 +22,7 @@ _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]([01]\d|2[0-3]):\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})\Z",
     re.ASCII,
 )
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _TIME = re.compile(r"\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?\Z", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
 # JavaScript's Number.MAX_SAFE_INTEGER.
@@ -42,6 +43,16 @@ def parse_instant(value: object) -> datetime:
         return datetime.fromisoformat(value.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise GraphQLError(f"There is no instant {value!r} in the years 1 to 9999.") from None
+
+
+def parse_date(value: object) -> date:
+    """Return a day of the calendar; raises GraphQLError for what is none."""
+    if isinstance(value, str) and _DATE.match(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    raise GraphQLError("A Date is YYYY-MM-DD, such as 2033-01-31.")
 
 
 def parse_time(value: object) -> time:
@@ -104,6 +115,13 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=print_instant,
         parse_value=parse_instant,
+    ),
+    date: strawberry.scalar(
+        name="Date",
+        description="A day of the calendar: `2033-01-31`.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+        serialize=date.isoformat,
+        parse_value=parse_date,
     ),
     time: strawberry.scalar(
         name="Time",

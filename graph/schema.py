@@ -8,12 +8,15 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.bulk import BulkMutations
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
+from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
+from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 
 
@@ -23,7 +26,15 @@ from graph.tenants import TenantMutations, TenantQueries
         "the tenant's host, or by the header `X-Tenant-ID` on the platform's own."
     )
 )
-class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueries):
+class Query(
+    MemberQueries,
+    TenantQueries,
+    AssetQueries,
+    TagQueries,
+    DeviceQueries,
+    PlaybackQueries,
+    NodeQueries,
+):
     """The root of reads."""
 
 
@@ -36,7 +47,13 @@ class Query(MemberQueries, TenantQueries, AssetQueries, DeviceQueries, NodeQueri
         "is undone."
     )
 )
-class Mutation(TenantMutations, AssetMutations, DeviceMutations):
+class Mutation(
+    TenantMutations,
+    AssetMutations,
+    BulkMutations,
+    DeviceMutations,
+    PlaybackMutations,
+):
     """The root of writes."""
 
 

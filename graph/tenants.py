@@ -41,7 +41,8 @@ from tenancy.errors import PermissionDenied
 from tenancy.models import Tier
 
 if TYPE_CHECKING:
-    from graph.assets import Asset, AssetFilter, AssetOrder
+    from graph.asset_filters import AssetFilter, AssetOrder
+    from graph.assets import Asset
 
 
 @strawberry_django.type(
@@ -175,11 +176,11 @@ class Tenant(Keyed, relay.Node):
         self,
         info: Info,
         filter: Annotated[  # noqa: A002 -- the name that every GraphQL client expects
-            Annotated["AssetFilter", strawberry.lazy("graph.assets")] | None,
+            Annotated["AssetFilter", strawberry.lazy("graph.asset_filters")] | None,
             strawberry.argument(description="Which assets to list."),
         ] = UNSET,
         order: Annotated[
-            Annotated["AssetOrder", strawberry.lazy("graph.assets")] | None,
+            Annotated["AssetOrder", strawberry.lazy("graph.asset_filters")] | None,
             strawberry.argument(description="How to sort them."),
         ] = UNSET,
         first: First = UNSET,

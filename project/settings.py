@@ -208,6 +208,10 @@ LOGIN_WINDOW_SECONDS = 300
 LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
 LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
 
+# --- proof of play ----------------------------------------------------------------------------
+# Days of it that a tenant keeps; older ones are removed, the assets' own counts are not.
+PLAYBACK_DAYS = _number("SIGNATE_PLAYBACK_DAYS", 400)
+
 # --- files, language, logs --------------------------------------------------------------------
 STATIC_URL = "/static/"
 # Where `collectstatic` puts them; without it they are served from where they lie.

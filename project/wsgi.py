@@ -9,17 +9,11 @@ application = get_wsgi_application()
 
 
 def _refuse_without_the_wall() -> None:
-    from django.core.exceptions import ImproperlyConfigured
     from django.db import connection
 
-    from rls.audit import audit
+    from rls.audit import require_wall
 
-    findings = audit(connection)
-    connection.close()
-    if findings:
-        lines = "\n".join(map(str, findings))
-        message = f"The wall is not as declared; `manage.py audit_rls` says:\n{lines}"
-        raise ImproperlyConfigured(message)
+    require_wall(connection)
 
 
 _refuse_without_the_wall()

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from rls.declared import Declared, declared
 from rls.guard import role_faults
 from rls.names import (
@@ -397,3 +399,13 @@ def audit(connection: BaseDatabaseWrapper, *, role: str = APP) -> list[Finding]:
     for part in parts:
         findings.extend(part(catalogue, expected))
     return sorted(findings)
+
+
+def require_wall(connection: BaseDatabaseWrapper) -> None:
+    """Return when the wall stands; raises ImproperlyConfigured with every finding otherwise."""
+    findings = audit(connection)
+    connection.close()
+    if findings:
+        lines = "\n".join(map(str, findings))
+        message = f"The wall is not as declared; `manage.py audit_rls` says:\n{lines}"
+        raise ImproperlyConfigured(message)

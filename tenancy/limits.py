@@ -23,10 +23,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from tenancy.errors import QuotaExceeded, RateLimited
-from tenancy.models import violated
+from tenancy.models import Tenant, TenantUsage, violated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from uuid import UUID
 
 logger = logging.getLogger("signate.limits")
 
@@ -180,3 +181,13 @@ def within_quota(*field: str) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from error
+
+
+def storage_left(tenant_id: UUID) -> int:
+    """Return how many bytes the open door's tenant may still store; 0 when it is over its quota.
+
+    A hint for what takes long: whether something fits is decided when it is written.
+    """
+    allowed = Tenant.objects.values_list("storage_quota_gb", flat=True).get(pk=tenant_id)
+    used = TenantUsage.objects.filter(tenant_id=tenant_id).values_list("bytes", flat=True).first()
+    return max(0, allowed * BYTES_PER_GB - (used or 0))

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from pytest_django import DjangoDbBlocker
 
-# Leaves the browser tests out, and says so, where there is no browser.
-pytest_plugins = ["tests.browser.presence"]
+# Leave out tests of what is not installed here, a browser and ffmpeg, and say so.
+pytest_plugins = ["tests.browser.presence", "tests.assets.presence"]
 
 PLATFORM = "signage.test"
 

@@ -74,7 +74,7 @@ def inhabit(slug: str) -> Inhabited:
         inhabited.actors[role.value] = actor_in(tenant, someone)
     with acting_as(inhabited.owner):
         # Room for any test's library; tests of the limits lower them.
-        Tenant.objects.filter(pk=tenant.pk).update(max_assets=10**6, storage_quota_gb=10**5)
+        Tenant.objects.filter(pk=tenant.pk).update(max_assets=10**6, storage_quota_gb=2 * 10**9)
         tenant.refresh_from_db()
         update_settings(
             actor=inhabited.owner, changes={"logo_url": f"https://{slug}.example/{marker}.png"}
@@ -126,14 +126,17 @@ def _surround(place: Inhabited) -> None:
         token_digest=f"digest of {place.marker}",
         expires_at=now + timedelta(days=3650),
     )
-    PlaybackDay.objects.create(
-        tenant=place.tenant,
-        asset=place.assets[0],
-        day=now.date(),
-        plays=1,
-        seconds=10,
-        last_played_at=now,
-        **reporter,
+    PlaybackDay.objects.bulk_create(
+        PlaybackDay(
+            tenant=place.tenant,
+            asset=asset,
+            day=now.date(),
+            plays=1,
+            seconds=10,
+            last_played_at=now,
+            **reporter,
+        )
+        for asset in (place.assets[0], place.assets[2])
     )
     PlaybackReport.objects.create(tenant=place.tenant, key=place.marker, **reporter)
     with connection.cursor() as cursor:

@@ -56,17 +56,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-def _asked_for(config: pytest.Config) -> bool:
-    """Return whether the paths of this run reach the browser tests."""
+def asked_for(config: pytest.Config, folder: Path) -> bool:
+    """Return whether the paths of this run reach the tests in `folder`."""
     for argument in config.args:
         path = (config.invocation_params.dir / argument.partition("::")[0]).resolve()
-        if path == HERE or path in HERE.parents or HERE in path.parents:
+        if path == folder or path in folder.parents or folder in path.parents:
             return True
     return False
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _asked_for(terminalreporter.config):
+    if not asked_for(terminalreporter.config, HERE):
         return
     if why := no_browser():
         terminalreporter.write_line(f"browser tests left out: {why}", yellow=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from graphql import get_named_type, is_leaf_type
 from strawberry.relay import to_base64
 
 from assets.media_urls import Variant, is_signed_for
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SCALARS = [
     name
     for name, field in schema._schema.type_map["Asset"].fields.items()  # type: ignore[attr-defined]
-    if name not in {"tenant", "createdBy", "updatedBy"}
+    if is_leaf_type(get_named_type(field.type))
 ]
 EVERYTHING = f"{' '.join(SCALARS)} tenant {{ slug }} createdBy {{ username }} updatedBy {{ id }}"
 LIST = (

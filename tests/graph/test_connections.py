@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.models import Asset, new_asset_id
-from graph.assets import SORT_KEYS, AssetOrderField
+from graph.asset_filters import SORT_KEYS, AssetOrderField
 from graph.connections import Ordering
 from graph.enums import OrderDirection
 from rls import acting_as
@@ -43,9 +43,21 @@ SORTED_BY: dict[AssetOrderField, Callable[[Asset], Any]] = {
     AssetOrderField.UPDATED_AT: lambda a: (a.updated_at, a.pk),
     AssetOrderField.START_DATE: lambda a: (a.start_date is None, a.start_date or NEVER, a.pk),
     AssetOrderField.END_DATE: lambda a: (a.end_date is None, a.end_date or NEVER, a.pk),
+    AssetOrderField.MIMETYPE: lambda a: (
+        a.mimetype is None,
+        (a.mimetype or "").lower()[:200],
+        a.pk,
+    ),
+    AssetOrderField.DURATION: lambda a: (MOST if a.duration is None else a.duration, a.pk),
+    AssetOrderField.FILE_SIZE: lambda a: (MOST if a.file_size is None else a.file_size, a.pk),
+    AssetOrderField.VIEW_COUNT: lambda a: (a.view_count, a.pk),
+    AssetOrderField.LAST_VIEWED: lambda a: (a.last_viewed is None, a.last_viewed or NEVER, a.pk),
 }
 ORDERS = [(field, direction) for field in AssetOrderField for direction in OrderDirection]
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
+# A missing number is the largest, and like what an old database had of that size.
+MOST = 2**63 - 1
+numbers = st.none() | st.sampled_from([-MOST - 1, -1, 0, 0, 2**31, 2**53, MOST])
 dates = st.none() | st.integers(0, 3).map(
     lambda days: DAY + timedelta(days=days, microseconds=days)
 )
@@ -56,6 +68,11 @@ rows = st.fixed_dictionaries(
         "updated_at": st.integers(0, 2).map(lambda days: DAY + timedelta(days=days)),
         "start_date": dates,
         "end_date": dates,
+        "mimetype": st.none() | st.sampled_from(["", "image", "Image", "\U0010fffe", "x" * 5000]),
+        "duration": numbers,
+        "file_size": numbers,
+        "view_count": st.sampled_from([0, 0, 1, 2**40]),
+        "last_viewed": dates,
     }
 )
 
@@ -154,6 +171,11 @@ def test_every_order_pages_through_missing_values_and_ties(
                 "updated_at": DAY + timedelta(days=number % 2),
                 "start_date": date,
                 "end_date": date,
+                "mimetype": name,
+                "duration": number % 2 or None,
+                "file_size": number % 3 * 2**40 or None,
+                "view_count": number % 2 * 2**40,
+                "last_viewed": date,
             }
             for number, (name, date) in enumerate(
                 [(None, None), ("b", DAY), ("B", DAY), (None, DAY), ("a", None), ("", NEVER)]

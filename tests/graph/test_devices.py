@@ -123,3 +123,34 @@ def test_a_device_sees_assets_and_is_nobody(gql: Callable[..., Graph]) -> None:
     ):
         [payload] = graph.data(document).values()
         assert [error["code"] for error in payload["errors"]] == ["FORBIDDEN"]
+
+
+def test_a_device_reports_what_it_showed_in_its_own_name(
+    acme: Inhabited, gql: Callable[..., Graph]
+) -> None:
+    made = register(gql)
+    graph = Graph(
+        Client(headers={"Authorization": f"Bearer {made['secret']}"}, HTTP_HOST=f"acme.{PLATFORM}")
+    )
+    document = """mutation($at: DateTime!, $asset: String!) { recordPlayback(input: {key: "1",
+      plays: [{assetId: $asset, count: 3, seconds: 30, at: $at}]}) {
+      playback { recorded repeated } errors { code } } }"""
+    values = {"at": datetime.now(UTC).isoformat(), "asset": acme.assets[1].asset_id}
+    for repeated in (False, True):
+        assert graph.data(document, **values)["recordPlayback"] == {
+            "playback": {"recorded": 1, "repeated": repeated},
+            "errors": [],
+        }
+    days = gql().data(
+        "query($id: UUID!) { playbackDays(filter: {reporterId: $id}) "
+        "{ edges { node { plays seconds reporter asset { assetId } } } } }",
+        id=made["deviceId"],
+    )
+    assert [edge["node"] for edge in days["playbackDays"]["edges"]] == [
+        {
+            "plays": 3,
+            "seconds": 30,
+            "reporter": "DEVICE",
+            "asset": {"assetId": acme.assets[1].asset_id},
+        }
+    ]

@@ -9,6 +9,7 @@ import pytest
 from strawberry.relay import to_base64
 
 from tests.graph.conftest import add_assets, all_assets
+from tests.jobs import queued
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +94,22 @@ def test_an_asset_of_little_more_than_a_name(acme: Inhabited, gql: Callable[...,
         "updatedBy": {"username": "acme-manager"},
         "tenant": {"slug": "acme"},
     }
+
+
+def test_a_video_that_is_to_be_kept_waits_for_its_file(
+    acme: Inhabited, gql: Callable[..., Graph]
+) -> None:
+    values = {"name": "Clip", "uri": "https://example.com/clip.mp4", "download": True}
+    asset = gql().data(CREATE, input=values)["createAsset"]["asset"]
+    assert asset["uri"] == f"/data/anthias_assets/{asset['assetId']}.mp4"
+    assert (asset["mimetype"], asset["duration"]) == ("video", 0)
+    assert asset["metadata"]["source_url"] == values["uri"]
+    [(task, _)] = queued(acme.owner)
+    assert task == "assets.download_remote"
+    payload = gql().data(CREATE, input={**values, "uri": "rtsp://example.com/live"})["createAsset"]
+    assert payload["asset"] is None
+    assert faults(payload) == [(["uri"], "INVALID")]
+    assert len(queued(acme.owner)) == 1
 
 
 def test_an_asset_with_everything(acme: Inhabited, gql: Callable[..., Graph]) -> None:

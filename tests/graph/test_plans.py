@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from assets.models import Asset
-from graph import assets, members
+from graph import asset_filters, members
+from graph.asset_filters import AssetOrderField
 from graph.connections import Ordering
 from graph.enums import OrderDirection
 from graph.tenants import TenantOrderField
 from rls import acting_as
+from rls.declared import declared
+from rls.names import LOOKUP, TENANT_SETTING
 from tenancy.models import Membership
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
@@ -37,13 +41,19 @@ ASSETS = """
 INSERT INTO assets (id, tenant_id, asset_id, name, start_date, end_date, is_enabled, is_processing,
   nocache, play_order, skip_asset_check, skip_ssl_verify, play_days, is_reachable, metadata,
   created_at, updated_at, tags, description, thumbnail_url, processing_status, view_count,
-  media_path)
+  media_path, mimetype, duration, file_size, last_viewed)
 SELECT gen_random_uuid(), get_tenant_context(), i::text,
   CASE WHEN i %% 10 > 0 THEN 'name ' || i * 7919 %% 100003 END,
   CASE WHEN i %% 10 > 1 THEN timestamptz '2024-01-01' + i * 7919 %% 100003 * interval '1 min' END,
   CASE WHEN i %% 10 > 2 THEN timestamptz '2026-01-01' + i * 7919 %% 100003 * interval '1 h' END,
   i %% 2 = 0, false, false, i * 31 %% 5000, false, false, '{1,2,3,4,5,6,7}', true, '{}', now(),
-  timestamptz '2025-01-01' + i * 17 %% 100003 * interval '1 s', '{}', '', '', 'completed', 0, ''
+  timestamptz '2025-01-01' + i * 17 %% 100003 * interval '1 s',
+  ARRAY['all', 'f' || i %% 50] || CASE WHEN i %% 1000 = 7 THEN ARRAY['rare'] END,
+  CASE WHEN i %% 500 = 3 THEN 'Lobby screen, spring' ELSE '' END, '', 'completed',
+  i * 13 %% 5000, '', (ARRAY['image', 'video', 'webpage', NULL])[1 + i %% 4],
+  CASE WHEN i %% 10 > 3 THEN i * 7919 %% 100003 END,
+  CASE WHEN i %% 10 > 4 THEN 5000000000 + i * 7919 %% 100003 END,
+  CASE WHEN i %% 10 > 5 THEN timestamptz '2025-01-01' + i * 7919 %% 100003 * interval '1 min' END
 FROM generate_series(1, %s) i
 """
 # As the maintenance role: nobody else may make other people and their tenants.
@@ -71,9 +81,13 @@ SELECT gen_random_uuid(), 't' || i, 't' || i, 't' || i, now(), now(), true, 'bas
 def crowded(scratch_database: str) -> World:
     """A world whose acme has 100,000 assets and members, among 100,000 other tenants."""
     world = create_world()
-    with acting_as(world.acme.owner), connection.cursor() as cursor:
-        cursor.execute(ASSETS, [ROWS])
     with databases.maintenance(scratch_database) as owner:
+        # Building the index of the search once takes a fraction of adding to it row by row.
+        [(index,)] = owner.execute("SELECT pg_get_indexdef('assets_by_grams'::regclass)").fetchall()
+        owner.execute("DROP INDEX assets_by_grams")
+        with acting_as(world.acme.owner), connection.cursor() as cursor:
+            cursor.execute(ASSETS, [ROWS])
+        owner.execute(index)
         owner.execute(USERS, [ROWS])
         owner.execute(MEMBERS, [world.acme.tenant.pk])
         owner.execute(TENANTS, [ROWS])
@@ -126,7 +140,7 @@ def cursor_in_the_middle(world: World, model: type[Model], ordering: Ordering) -
 
 
 LISTINGS: list[tuple[str, type[Model], Mapping[Any, SortKey]]] = [
-    ("assets", Asset, assets.SORT_KEYS),
+    ("assets", Asset, asset_filters.SORT_KEYS),
     ("memberships", Membership, members.SORT_KEYS),
 ]
 
@@ -164,7 +178,106 @@ def check_pages(world: World, graph: Graph) -> set[str]:
     return used
 
 
-def test_every_listing_walks_an_index_that_starts_with_the_tenant(crowded: World) -> None:
+# What is found by ids from the search's index, with how many of those there are.
+NARROW = {
+    'search: {prefix: "l"}': 200,
+    'search: {prefix: "lo"}': 200,
+    'search: {prefix: "lob"}': 200,
+    'search: {prefix: "spr lobby,"}': 200,
+    'search: {prefix: "777", in: [NAME]}': 100,
+    'search: {contains: "obb"}': 200,
+    'search: {contains: "creen obby"}': 200,
+    'search: {contains: "obby", in: [DESCRIPTION, TAGS]}': 200,
+    'search: {contains: "reen", prefix: "s"}': 200,
+    'tags: {any: ["rare", "f3"]}': 2100,
+    'tags: {all: ["all", "rare"]}': 100,
+    'tags: {all: ["all"], any: ["rare"]}': 100,
+}
+COMBINED = (
+    'search: {prefix: "l"}, tags: {all: ["all", "f3"]}, isEnabled: false, isActive: false, '
+    'isReachable: true, duration: {min: 0}, createdAt: {from: "2020-01-01T00:00:00Z"}'
+)
+# What so many assets have that the list meets them on its way.
+BROAD = (
+    'search: {prefix: "n"}',
+    'search: {contains: "ame"}',
+    'search: {prefix: "a n"}',
+    'tags: {all: ["all"]}',
+    'tags: {any: ["all", "rare"]}',
+)
+
+
+def plan_inside(database: str, world: World, call: str) -> list[dict[str, Any]]:
+    """Run what a look-up does, as the role it runs as, under EXPLAIN; return its nodes."""
+    name, arguments = re.fullmatch(r"SELECT (\w+)\((.*)\)", call).groups()  # type: ignore[union-attr]
+    body = declared().functions[name]
+    parameters = ("containing", "beginning", "tagged") if name == "search_assets" else ("tagged",)
+    for number, parameter in enumerate(parameters, 1):
+        body, times = re.subn(rf"\b{parameter}\b", f"${number}", body)
+        assert times == 1
+    types = ", ".join(["text[]"] * len(parameters))
+    with databases.maintenance(database) as owner:
+        owner.execute(
+            "SELECT set_config(%s, %s, false)", [TENANT_SETTING, str(world.acme.tenant.id)]
+        )
+        owner.execute(f"SET ROLE {LOOKUP}")
+        owner.execute("SET plan_cache_mode = force_generic_plan")
+        owner.execute(f"PREPARE body({types}) AS {body}")
+        explained = owner.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE body({arguments})")
+        [(plan,)] = explained.fetchall()
+        return list(nodes_of(plan[0]["Plan"]))
+
+
+def check_search(
+    database: str, world: World, graph: Graph, filter_: str, order: str
+) -> tuple[int, str, int]:
+    """Return how many ids the look-up gave, and what the list reads: by which index, and how much.
+
+    Checks that the look-up itself uses the index of the search and nothing else.
+    """
+    where = (filter_, order)
+    with CaptureQueriesContext(connection) as captured:
+        graph.data(
+            f"{{ assets(filter: {{{filter_}}}, order: {{field: {order}}}) {{ edges {{ node {{ id }} "
+            "} } }"
+        )
+    *before, sent = sent_inside(captured)
+    given = []
+    for call in [text for text in before if "_assets(" in text]:
+        nodes = plan_inside(database, world, call)
+        read = [node for node in nodes if node.get("Relation Name") == "assets"]
+        assert [node["Node Type"] for node in read] == ["Bitmap Heap Scan"], where
+        used = [node["Index Name"] for node in nodes if "Index Name" in node]
+        assert used == ["assets_by_grams"], where
+        given.append(read[0]["Actual Rows"])
+    _, scan = plan_of(world, sent, "assets")
+    assert "Seq Scan" not in scan["Node Type"], where
+    rows = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
+    return min(given), scan["Index Name"], rows
+
+
+def check_searches(database: str, world: World, graph: Graph) -> None:
+    """Check that each search reads what its index gives, in whatever order, or a page's worth."""
+    by_key = {"asset_tenant_id_id", "assets_pkey"}
+    for filter_, expected in NARROW.items():
+        ids, index, rows = check_search(database, world, graph, filter_, "NAME")
+        assert ids == expected or filter_ == 'search: {prefix: "777", in: [NAME]}', filter_
+        assert index in by_key, filter_
+        assert rows <= ids, filter_
+    for order in AssetOrderField:
+        ids, index, rows = check_search(database, world, graph, COMBINED, order.name)
+        assert index in by_key, order
+        assert rows <= ids == 200, order
+        for filter_ in BROAD:
+            _, index, rows = check_search(database, world, graph, filter_, order.name)
+            assert index == f"assets_by_{order.value}", (filter_, order)
+            # Of names, a tenth is missing, and those come first.
+            assert rows <= 10_000 + 500, (filter_, order)
+
+
+def test_every_listing_walks_an_index_that_starts_with_the_tenant(
+    crowded: World, scratch_database: str
+) -> None:
     graph = Graph(Client(headers=basic("acme-owner"), HTTP_HOST=f"acme.{PLATFORM}"))
     assert check_pages(crowded, graph) == {
         "assets_by_created_at",
@@ -173,6 +286,11 @@ def test_every_listing_walks_an_index_that_starts_with_the_tenant(crowded: World
         "assets_by_updated_at",
         "assets_by_start_date",
         "assets_by_end_date",
+        "assets_by_mimetype",
+        "assets_by_duration",
+        "assets_by_file_size",
+        "assets_by_view_count",
+        "assets_by_last_viewed",
         "tenant_users_by_joined",
         "tenant_users_by_role",
     }
@@ -188,6 +306,26 @@ def test_every_listing_walks_an_index_that_starts_with_the_tenant(crowded: World
 
     sent, _ = sent_for(graph, '{ asset(assetId: "77777") { name } }')
     assert plan_of(crowded, sent, "assets")[1]["Index Name"] == "assets_tenant_asset_id"
+
+    # A range that few meet is read from its own index, whatever the order.
+    for range_, index in (
+        ('createdAt: {until: "2020-01-01T00:00:00Z"}', "assets_by_created_at"),
+        ('updatedAt: {until: "2025-01-01T00:01:00Z"}', "assets_by_updated_at"),
+        ('startDate: {until: "2024-01-01T01:00:00Z"}', "assets_by_start_date"),
+        ('endDate: {until: "2026-01-03T00:00:00Z"}', "assets_by_end_date"),
+        ('lastViewed: {from: "2025-03-11T10:00:00Z"}', "assets_by_last_viewed"),
+        ("duration: {min: 99990}", "assets_by_duration"),
+        ("fileSize: {max: 5000000050}", "assets_by_file_size"),
+        ("viewCount: {min: 4999}", "assets_by_view_count"),
+    ):
+        sent, _ = sent_for(
+            graph,
+            f"{{ assets(filter: {{{range_}}}, order: {{field: NAME}}) {{ edges {{ node {{ id }} }} }} }}",
+        )
+        nodes, _ = plan_of(crowded, sent, "assets")
+        assert index in {node.get("Index Name") for node in nodes}, range_
+
+    check_searches(scratch_database, crowded, graph)
 
     # A person's own tenants are found by their keys, however many tenants there are.
     for order in TenantOrderField:

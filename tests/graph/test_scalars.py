@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from graph.scalars import (
     MAX_SAFE,
     parse_big_int,
+    parse_date,
     parse_instant,
     parse_json,
     parse_time,
@@ -88,6 +89,19 @@ def test_what_is_no_instant_is_refused(text: Any) -> None:
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_every_instant_comes_back(moment: datetime) -> None:
     assert parse_instant(print_instant(moment)) == moment
+
+
+@given(st.dates())
+def test_every_date_comes_back(day: date) -> None:
+    assert parse_date(day.isoformat()) == day
+
+
+@pytest.mark.parametrize(
+    "text", ["2033-02-29", "20330131", "2033-W01-1", "2033-1-31", "2033-01-31T00:00:00Z", "", 1]
+)
+def test_what_is_no_date_is_refused(text: Any) -> None:
+    with pytest.raises(GraphQLError):
+        parse_date(text)
 
 
 @pytest.mark.parametrize(

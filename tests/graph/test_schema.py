@@ -20,8 +20,8 @@ from graphql import (
     validate_schema,
 )
 
-from assets.models import Asset
-from graph import assets, columns, enums, members, nodes, tenants
+from assets.models import Asset, PlaybackDay
+from graph import assets, columns, enums, members, nodes, playback, tenants
 from graph.schema import schema
 from tenancy.models import Membership, Tenant, TenantSettings, User
 from tenancy.permissions import Role
@@ -131,6 +131,7 @@ def test_what_may_be_refused_may_be_null() -> None:
     [
         (assets.Asset, Asset),
         (members.Membership, Membership),
+        (playback.PlaybackDay, PlaybackDay),
         (members.User, User),
         (tenants.Tenant, Tenant),
         (tenants.TenantSettings, TenantSettings),

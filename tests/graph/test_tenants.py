@@ -80,7 +80,7 @@ def test_the_tenant_entered(acme: Inhabited, gql: Callable[..., Graph]) -> None:
         "subscriptionTier": "BASIC",
         "maxDevices": 5,
         "maxUsers": 10,
-        "storageQuotaGb": 100_000,
+        "storageQuotaGb": 2_000_000_000,
         "maxAssets": 1_000_000,
         "features": [],
         "assets": {"totalCount": 3},

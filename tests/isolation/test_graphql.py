@@ -8,6 +8,7 @@ aside, and every row of the other tenant the same down to `updated_at`.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,7 +23,9 @@ from graphql import (
 from psycopg import sql
 from strawberry.relay import to_base64
 
+from assets.models import PlaybackDay
 from graph.nodes import READERS
+from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
@@ -47,6 +50,9 @@ LEGACY = "legacy id"
 
 ASSET = "id assetId name updatedAt"
 PAGE = f"totalCount edges {{ node {{ {ASSET} }} }}"
+DAYS = f"totalCount edges {{ node {{ day plays asset {{ {ASSET} }} }} }}"
+RECORDED = "playback { recorded skipped repeated }"
+NOW = print_instant(datetime.now(UTC))
 FAULTS = "errors { field message code }"
 # The argument that takes an id: what ids it takes, and an operation that gives it one.
 ROWS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -75,6 +81,36 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "Tenant.assets.filter.assetIds": (
         (LEGACY,),
         f"query($id: String!) {{ tenant {{ assets(filter: {{assetIds: [$id]}}) {{ {PAGE} }} }} }}",
+    ),
+    "Query.playbackDays.filter.asset": (
+        ("Asset",),
+        f"query($id: ID!) {{ playbackDays(filter: {{asset: $id}}) {{ {DAYS} }} }}",
+    ),
+    "Query.playbackDays.filter.assetId": (
+        (LEGACY,),
+        f"query($id: String!) {{ playbackDays(filter: {{assetId: $id}}) {{ {DAYS} }} }}",
+    ),
+    "Query.playbackSummary.filter.asset": (
+        ("Asset",),
+        "query($id: ID!) { playbackSummary(filter: {asset: $id}) { plays seconds assets days } }",
+    ),
+    "Query.playbackSummary.filter.assetId": (
+        (LEGACY,),
+        "query($id: String!) { playbackSummary(filter: {assetId: $id}) { plays assets days } }",
+    ),
+    "Mutation.recordPlayback.input.plays.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { recordPlayback(input: {plays: [{id: $id, at: "
+            f'"{NOW}"}}]}}) {{ {RECORDED} {FAULTS} }} }}'
+        ),
+    ),
+    "Mutation.recordPlayback.input.plays.assetId": (
+        (LEGACY,),
+        (
+            "mutation($id: String!) { recordPlayback(input: {skipUnknown: true, plays: "
+            f'[{{assetId: $id, at: "{NOW}"}}]}}) {{ {RECORDED} {FAULTS} }} }}'
+        ),
     ),
     "Mutation.updateAsset.input.id": (
         ("Asset",),
@@ -116,6 +152,27 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("Asset",),
         (
             "mutation($id: ID!) { reorderAssets(input: {ids: [$id]}) "
+            f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.tagAssets.input.ids": (
+        ("Asset",),
+        (
+            'mutation($id: ID!) { tagAssets(input: {ids: [$id], add: ["taken"]}) '
+            f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.enableAssets.input.ids": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { enableAssets(input: {ids: [$id]}) "
+            f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.disableAssets.input.ids": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { disableAssets(input: {ids: [$id]}) "
             f"{{ assets {{ {ASSET} }} {FAULTS} }} }}"
         ),
     ),
@@ -174,6 +231,7 @@ def foreign_id(kind: str, place: Inhabited) -> str:
     models_: dict[str, type[Model]] = {
         "Device": Device,
         "Membership": Membership,
+        "PlaybackDay": PlaybackDay,
         "TenantSettings": TenantSettings,
     }
     model = models_[kind]
@@ -240,11 +298,17 @@ def test_one_foreign_id_among_ones_own_undoes_all_of_it(
     graph = gql("acme-owner")
     own = [to_base64("Asset", asset.pk) for asset in world.acme.assets]
     before = rows_of(world.acme), rows_of(world.globex)
-    for mutation, field in (("deleteAssets", "deletedIds"), ("reorderAssets", "assets { id }")):
+    for mutation, also, field in (
+        ("deleteAssets", "", "deletedIds"),
+        ("reorderAssets", "", "assets { id }"),
+        ("tagAssets", ', add: ["taken"]', "assets { id }"),
+        ("enableAssets", "", "assets { id }"),
+        ("disableAssets", "", "assets { id }"),
+    ):
         answers = []
         for stranger in (foreign_id("Asset", world.globex), nobodys_id("Asset")):
             data = graph.data(
-                f"mutation($ids: [ID!]!) {{ {mutation}(input: {{ids: $ids}}) "
+                f"mutation($ids: [ID!]!) {{ {mutation}(input: {{ids: $ids{also}}}) "
                 f"{{ {field} {FAULTS} }} }}",
                 ids=[own[0], stranger, own[1]],
             )
@@ -259,13 +323,18 @@ def test_lists_and_counts_show_ones_own_rows_only(world: World, gql: Callable[..
         response = gql(f"{mine.tenant.slug}-owner").post(
             "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
             "user { username email } tenant { name } } } } } memberships { totalCount } "
-            f"assets {{ {PAGE} }} playlist {{ assets {{ name }} }} tenants {{ totalCount }} "
+            f"assets {{ {PAGE} }} tags {{ totalCount edges {{ node {{ name }} }} }} "
+            f'found: assets(filter: {{search: {{prefix: "mark asset"}}}}) {{ {PAGE} }} '
+            f'both: assets(filter: {{tags: {{any: ["ACME-MARK", "GLOBEX-MARK"]}}}}) {{ {PAGE} }} '
+            "playlist { assets { name } } tenants { totalCount } "
             "me { memberships { tenant { name } } } }"
         )
         text = response.content.decode()
         assert other.marker not in text
         data = json.loads(text)["data"]
-        assert data["assets"]["totalCount"] == 3
+        for listed in ("assets", "found", "both"):
+            assert data[listed]["totalCount"] == 3
+        assert data["tags"] == {"totalCount": 1, "edges": [{"node": {"name": mine.marker}}]}
         assert data["tenants"]["totalCount"] == 1
         # Five roles, and the person who is in both.
         assert data["memberships"]["totalCount"] == 6

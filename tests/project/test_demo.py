@@ -19,7 +19,7 @@ import pytest
 from django.core.management.base import CommandError
 
 from project.demo import make_people
-from project.management.commands.demo import free_port, start_server
+from project.management.commands.demo import free_port, start_server, start_worker
 from tenancy.errors import InvalidInput
 from tests.project.clones import bare_environment, make_clone
 
@@ -72,7 +72,7 @@ def demo(
         assert probe.connect_ex((str(address.hostname), address.port or 0)) != 0
 
 
-def ask(found: dict[str, Any], username: str, slug: str) -> tuple[int, Any]:
+def ask(found: dict[str, Any], username: str, slug: str, query: str = QUESTION) -> tuple[int, Any]:
     """Return status and body of one query at a tenant's address."""
     address = urlsplit(found["base_url"])
     credential = base64.b64encode(f"{username}:{found['password']}".encode()).decode()
@@ -81,7 +81,7 @@ def ask(found: dict[str, Any], username: str, slug: str) -> tuple[int, Any]:
         connection.request(
             "POST",
             "/graphql",
-            json.dumps({"query": QUESTION}),
+            json.dumps({"query": query}),
             {
                 "Host": f"{slug}.localhost:{address.port}",
                 "Authorization": f"Basic {credential}",
@@ -92,6 +92,21 @@ def ask(found: dict[str, Any], username: str, slug: str) -> tuple[int, Any]:
         return response.status, json.loads(response.read())
     finally:
         connection.close()
+
+
+def await_thumbnails(found: dict[str, Any], count: int) -> None:
+    """Return when the worker has made that many of acme's; nothing else is in progress then."""
+    deadline = time.monotonic() + 60
+    query = "{ assets(first: 50) { edges { node { name thumbnailUrl isProcessing } } } }"
+    while True:
+        status, body = ask(found, "acme-owner", "acme", query)
+        assert status == 200, body
+        nodes = [edge["node"] for edge in body["data"]["assets"]["edges"]]
+        if sum(bool(node["thumbnailUrl"]) for node in nodes) == count:
+            break
+        assert time.monotonic() < deadline, nodes
+        time.sleep(0.1)
+    assert [node["name"] for node in nodes if node["isProcessing"]] == ["Still downloading"]
 
 
 def asset_ids(answer: tuple[int, Any]) -> set[str]:
@@ -119,6 +134,7 @@ def test_the_demonstration_serves_two_tenants_and_can_be_run_again(clone: Path) 
         assert (len(acme), len(globex)) == (43, 11)
         assert not acme & globex
         assert asset_ids(ask(first, "both", "globex")) == globex
+        await_thumbnails(first, 3)
         status, body = ask(first, "acme-owner", "globex")
         assert (status, body["code"]) == (403, "TENANT_ERROR")
     with demo(clone, "--password", "a password of my own", stop=signal.SIGINT) as again:
@@ -143,7 +159,7 @@ def test_a_weak_password_is_refused() -> None:
 def test_the_server_gets_no_credential_but_the_applications(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    urls = {"DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL"}
+    urls = {"DATABASE_URL", "DATABASE_WORKER_URL", "DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL"}
     for name in urls:
         monkeypatch.setenv(name, f"postgresql://{name.lower()}@/signate")
     monkeypatch.setenv("SIGNATE_SECRET_KEY", "its own")
@@ -151,6 +167,16 @@ def test_the_server_gets_no_credential_but_the_applications(
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **options: given.update(options["env"]))
     start_server(8000)
     assert urls & given.keys() == {"DATABASE_URL"}
+
+
+def test_the_worker_gets_the_queues_credential_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = {"DATABASE_URL", "DATABASE_WORKER_URL", "DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL"}
+    for name in urls:
+        monkeypatch.setenv(name, f"postgresql://{name.lower()}@/signate")
+    given: dict[str, str] = {}
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **options: given.update(options["env"]))
+    start_worker()
+    assert urls & given.keys() == {"DATABASE_URL", "DATABASE_WORKER_URL"}
 
 
 def test_a_port_is_free_when_nobody_listens_on_it() -> None:

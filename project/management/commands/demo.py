@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ PORTS_TRIED = 20
 START_SECONDS = 60
 STOP_SECONDS = 20
 # What only migrations and roles need: the server could step over the wall with it.
-NOT_FOR_SERVERS = frozenset({"DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL", "DATABASE_WORKER_URL"})
+NOT_FOR_WORKERS = frozenset({"DATABASE_OWNER_URL", "DATABASE_SUPERUSER_URL"})
+NOT_FOR_SERVERS = NOT_FOR_WORKERS | {"DATABASE_WORKER_URL"}
 QUESTION = "{ tenant { slug } assets(first: 1) { totalCount } }"
 
 
@@ -88,19 +90,20 @@ class Command(BaseCommand):
         tenants = {sample.slug: demo.make_tenant(sample, people) for sample in demo.TENANTS}
         connections.close_all()
         fetch_vendor(Path(settings.VENDOR_DIR))
-        with start_server(port) as server:
-            try:
-                await_answer(server, port, password)
-                if options["json"] is not None:
-                    text = json.dumps(description(port, password, tenants), indent=2) + "\n"
-                    write_private(options["json"].resolve(), text)
-                self.stdout.write(welcome(port, password))
-                self.stdout.flush()
-                code = server.wait()
-                message = f"The server ended by itself, with exit code {code}."
-                raise CommandError(message)
-            finally:
-                stop_server(server)
+        with ExitStack() as running:
+            server = start_server(port)
+            running.callback(stop, server)
+            await_answer(server, port, password)
+            # After the server, which people wait for.
+            running.callback(stop, start_worker())
+            if options["json"] is not None:
+                text = json.dumps(description(port, password, tenants), indent=2) + "\n"
+                write_private(options["json"].resolve(), text)
+            self.stdout.write(welcome(port, password))
+            self.stdout.flush()
+            code = server.wait()
+            message = f"The server ended by itself, with exit code {code}."
+            raise CommandError(message)
 
     def _forget(self) -> None:
         if not embedded.in_use():
@@ -148,13 +151,11 @@ def free_port(wanted: int | None) -> int:
 def start_server(port: int) -> subprocess.Popen[bytes]:
     """Start granian on `port`, as a platform whose tenants are at <slug>.localhost."""
     environment = {
-        **{k: v for k, v in os.environ.items() if k not in NOT_FOR_SERVERS},
+        **environment_without(NOT_FOR_SERVERS),
         "SIGNATE_PLATFORM_DOMAIN": "localhost",
         "SIGNATE_SITE_SCHEME": "http",
         "SIGNATE_SITE_PORT": str(port),
-        "SIGNATE_LOG_LEVEL": os.environ.get("SIGNATE_LOG_LEVEL", "WARNING"),
     }
-    environment.setdefault("SIGNATE_SECRET_KEY", ensure_secrets()["secret_key"])
     options = {
         "interface": "wsgi",
         "host": HOST,
@@ -166,25 +167,44 @@ def start_server(port: int) -> subprocess.Popen[bytes]:
         "workers-kill-timeout": "5",
     }
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return start([sys.executable, "-m", "granian", *words, "project.wsgi:application"], environment)
+
+
+def start_worker() -> subprocess.Popen[bytes]:
+    """Start what runs background jobs."""
+    command = [sys.executable, str(ROOT / "manage.py"), "worker"]
+    return start(command, environment_without(NOT_FOR_WORKERS))
+
+
+def environment_without(names: frozenset[str]) -> dict[str, str]:
+    """Return this process's environment without `names`, for a quiet process of the service."""
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment.setdefault("SIGNATE_LOG_LEVEL", "WARNING")
+    environment.setdefault("SIGNATE_SECRET_KEY", ensure_secrets()["secret_key"])
+    return environment
+
+
+def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process that ends with this one."""
     return subprocess.Popen(
-        [sys.executable, "-m", "granian", *words, "project.wsgi:application"],
+        command,
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
-        # Ctrl-C reaches this command, which then ends the server: once, and in that order.
+        # Ctrl-C reaches this command, which then ends the processes: once, and in that order.
         start_new_session=True,
         preexec_fn=dying_with_parent(),  # noqa: PLW1509 -- it only calls prctl
     )
 
 
-def stop_server(server: subprocess.Popen[bytes]) -> None:
-    """Return when the server has ended, asked first and made to afterwards."""
-    server.terminate()
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Return when the process has ended, asked first and made to afterwards."""
+    process.terminate()
     try:
-        server.wait(STOP_SECONDS)
+        process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+        process.kill()
+        process.wait()
 
 
 def await_answer(server: subprocess.Popen[bytes], port: int, password: str) -> None:
