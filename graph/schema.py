@@ -18,6 +18,7 @@ from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.uploads import UploadMutations, UploadQueries
 
 
 @strawberry.type(
@@ -33,6 +34,7 @@ class Query(
     TagQueries,
     DeviceQueries,
     PlaybackQueries,
+    UploadQueries,
     NodeQueries,
 ):
     """The root of reads."""
@@ -53,6 +55,7 @@ class Mutation(
     BulkMutations,
     DeviceMutations,
     PlaybackMutations,
+    UploadMutations,
 ):
     """The root of writes."""
 
