@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import include, path, re_path
 
+from assets.legacy.pages import no_page
 from assets.share_views import no_share, share
 from graph.view import graphql
 from tenancy import views as tenancy_views
@@ -44,5 +45,7 @@ urlpatterns = [
     path("media/", include("assets.urls")),
     path("share/<str:token>", share, name="share"),
     re_path("^share/", no_share),
+    path("api", no_page),
+    path("api/", include("assets.legacy.urls")),
     path("uploads/", include("assets.upload_urls")),
 ]

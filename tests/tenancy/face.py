@@ -18,6 +18,9 @@ from tenancy.middleware import SignateRequest, refusal
 
 def who(request: SignateRequest) -> HttpResponse:
     actor = request.actor
+    if hasattr(request, "refusal"):
+        # What an endpoint of the legacy API does.
+        return refusal(request.refusal, request)
     return JsonResponse(
         {
             "kind": actor.kind,
