@@ -15,6 +15,7 @@ from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
+from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
@@ -52,6 +53,7 @@ class Mutation(
     AssetMutations,
     BulkMutations,
     DeviceMutations,
+    PlayerMutations,
     PlaybackMutations,
 ):
     """The root of writes."""
