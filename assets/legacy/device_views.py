@@ -113,7 +113,7 @@ def info(call: Call) -> Answer:
     said: Mapping[str, Any] = device.telemetry if device else {}
     body: dict[str, Any] = {
         "viewlog": "Not yet implemented",
-        "loadavg": _said(said, "loadavg", 0),
+        "loadavg": _said(said, "loadavg", 0.0),
         "free_space": _said(said, "free_space", ""),
         "display_power": _said_text(said, "display_power"),
         "up_to_date": _said(said, "up_to_date", True),
