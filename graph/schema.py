@@ -19,6 +19,7 @@ from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.uploads import UploadMutations, UploadQueries
 
 
 @strawberry.type(
@@ -34,6 +35,7 @@ class Query(
     TagQueries,
     DeviceQueries,
     PlaybackQueries,
+    UploadQueries,
     NodeQueries,
 ):
     """The root of reads."""
@@ -55,6 +57,7 @@ class Mutation(
     DeviceMutations,
     PlayerMutations,
     PlaybackMutations,
+    UploadMutations,
 ):
     """The root of writes."""
 

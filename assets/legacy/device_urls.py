@@ -7,11 +7,14 @@ be asked under `/d/<device>/`.
 from django.urls import include, path
 
 from assets.legacy import device_views, file_views, player_views, settings_views, viewer
+from assets.legacy.assets import CONTROL
 
 V1, V2 = {"version": "v1"}, {"version": "v2"}
 
 # About one device, or all of the tenant's.
 about_devices = [
+    path("api/v1/assets/control/<str:command>", CONTROL, V1),
+    path("api/v2/assets/control/<str:command>", CONTROL, V2),
     path("api/v1/viewer_current_asset", device_views.CURRENT_ASSET, V1),
     path("api/v1/info", device_views.INFO, V1),
     path("api/v1/reboot", device_views.REBOOT, V1),
