@@ -141,6 +141,10 @@ class Endpoint:
         except DomainError as error:
             refused = of_domain(error)
             answer = Answer(refused.body, refused.status, headers=refused.headers)
+        finally:
+            spooled = getattr(request, "spooled", None)
+            if spooled is not None:
+                spooled.close()
         response = self.render(answer, kind) if isinstance(answer, Answer) else answer
         if request.method in {"GET", "HEAD"} and response.status_code == 200:
             response = _unless_known(request, response)
