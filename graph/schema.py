@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
 from graph.bulk import BulkMutations
+from graph.capabilities import CapabilityMutations, CapabilityQueries
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
@@ -16,6 +17,7 @@ from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
+from graph.sharing import ShareMutations
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 from graph.uploads import UploadMutations, UploadQueries
@@ -32,9 +34,10 @@ class Query(
     TenantQueries,
     AssetQueries,
     TagQueries,
+    CapabilityQueries,
     DeviceQueries,
-    PlaybackQueries,
     UploadQueries,
+    PlaybackQueries,
     NodeQueries,
 ):
     """The root of reads."""
@@ -53,9 +56,11 @@ class Mutation(
     TenantMutations,
     AssetMutations,
     BulkMutations,
+    UploadMutations,
+    CapabilityMutations,
     DeviceMutations,
     PlaybackMutations,
-    UploadMutations,
+    ShareMutations,
 ):
     """The root of writes."""
 
