@@ -313,6 +313,36 @@ def test_12_a_post_that_stored_something_never_asks_to_be_repeated(api: Client) 
         assert send(api, "POST", f"{version}/assets", sent).status_code == 201
 
 
+def test_12_a_write_with_a_key_is_done_once(api: Client) -> None:
+    key = {"Idempotency-Key": "9f1c"}
+    first, again = (send(api, "POST", "v2/assets", PAGE, headers=key) for _ in range(2))
+    assert (first.status_code, first.content) == (201, again.content) == (201, first.content)
+    assert again.status_code == 201
+    path = f"v2/assets/{first.json()['asset_id']}"
+    other = send(api, "POST", "v2/assets", {**PAGE, "name": "Hall"}, headers=key)
+    assert other.status_code == 422
+    assert [send(api, "DELETE", path, headers={"Idempotency-Key": "a"}).status_code] * 2 == [
+        204,
+        send(api, "DELETE", path, headers={"Idempotency-Key": "a"}).status_code,
+    ]
+    names = [one["name"] for one in send(api, "GET", "v2/assets").json()]
+    assert names.count("Lobby") == 0
+
+
+def test_12_a_refused_write_with_a_key_can_be_tried_again(api: Client) -> None:
+    key = {"Idempotency-Key": "9f1c"}
+    path = f"v2/assets/{'e' * 32}"
+    assert send(api, "DELETE", path, headers=key).status_code == 404
+    assert send(api, "POST", "v2/assets", PAGE, headers=key).status_code == 201
+    assert send(api, "POST", "v2/assets", PAGE, headers={"Idempotency-Key": ""}).status_code == 400
+
+
+def test_12_without_a_key_two_equal_creates_are_two_assets(api: Client) -> None:
+    first, second = made(api), made(api)
+    assert first["asset_id"] != second["asset_id"]
+    assert (first["name"], second["name"]) == ("Lobby", "Lobby-1")
+
+
 def test_13_what_has_not_changed_is_not_sent_again(api: Client) -> None:
     asset = made(api)
     for path in ("v1/assets", "v2/assets", f"v2/assets/{asset['asset_id']}"):
