@@ -11,7 +11,7 @@ from uuid import UUID
 import strawberry
 from strawberry import relay
 
-from graph import assets, devices, members, playback, tenants
+from graph import assets, backups, devices, members, playback, tenants
 from graph.columns import query
 from graph.context import Context, Info
 from graph.ids import read_id
@@ -22,9 +22,11 @@ MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
     "Asset": assets.by_keys,
+    "Backup": backups.backups_by_keys,
     "Device": devices.by_keys,
     "Membership": members.by_keys,
     "PlaybackDay": playback.by_keys,
+    "Restore": backups.restores_by_keys,
     "Tenant": tenants.by_keys,
     "TenantSettings": tenants.settings_by_keys,
     "User": members.users_by_keys,

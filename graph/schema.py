@@ -8,6 +8,7 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.backups import BackupMutations, BackupQueries
 from graph.bulk import BulkMutations
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
@@ -32,6 +33,7 @@ class Query(
     AssetQueries,
     TagQueries,
     DeviceQueries,
+    BackupQueries,
     PlaybackQueries,
     NodeQueries,
 ):
@@ -52,6 +54,7 @@ class Mutation(
     AssetMutations,
     BulkMutations,
     DeviceMutations,
+    BackupMutations,
     PlaybackMutations,
 ):
     """The root of writes."""

@@ -166,7 +166,6 @@ def _restored(place: Inhabited, now: datetime) -> None:
         source=f"{place.marker}.tar.gz",
         created_at=now - timedelta(days=3650),
         expires_at=now + timedelta(days=3650),
-        forgotten_at=now,
     )
     ReplacedRow.objects.create(
         tenant=place.tenant, restore=restore, relation="nothing", row={"name": place.marker}

@@ -64,10 +64,10 @@ def content_of(archive: tarfile.TarFile, name: str) -> bytes:
     return member.read()
 
 
-def database_in(archive: tarfile.TarFile) -> sqlite3.Connection:
-    database = sqlite3.connect(":memory:")
-    database.deserialize(content_of(archive, ".anthias/anthias.db"))
-    return database
+def database_in(archive: tarfile.TarFile, folder: Path) -> sqlite3.Connection:
+    path = folder / f"{len(list(folder.iterdir()))}.db"
+    path.write_bytes(content_of(archive, ".anthias/anthias.db"))
+    return sqlite3.connect(path)
 
 
 def listed(actor: Actor, version: str = V2) -> list[dict[str, Any]]:
@@ -179,7 +179,7 @@ def test_a_database_that_sqlite_was_still_writing_restores(acme: Inhabited, tmp_
 # --- what goes out ------------------------------------------------------------------------------
 
 
-def test_a_backup_is_what_anthias_itself_makes(acme: Inhabited) -> None:
+def test_a_backup_is_what_anthias_itself_makes(acme: Inhabited, tmp_path: Path) -> None:
     with SAMPLE.open("rb") as file:
         restore_archive(file, actor=acme.owner, source="backup-current.tar.gz")
     backup = create_backup(actor=acme.owner, settings={"player_name": "Lobby / TV"})
@@ -200,7 +200,10 @@ def test_a_backup_is_what_anthias_itself_makes(acme: Inhabited) -> None:
         assert missing == {"splash_logo_url", "review_cta_dismissed", "review_cta_snooze_until"}
         assert "player_name = Lobby / TV" in conf.splitlines()
         assert "django_secret_key =" in [line.strip() for line in conf.splitlines()]
-        with closing(database_in(ours)) as made, closing(database_in(theirs)) as original_db:
+        with (
+            closing(database_in(ours, tmp_path)) as made,
+            closing(database_in(theirs, tmp_path)) as original_db,
+        ):
             for query in (
                 "SELECT type, name, sql FROM sqlite_master ORDER BY type, name",
                 "SELECT * FROM django_migrations ORDER BY id",
@@ -215,7 +218,7 @@ def test_a_backup_is_what_anthias_itself_makes(acme: Inhabited) -> None:
             )
             assert made.execute(query).fetchall() == original_db.execute(query).fetchall()
             assert made.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert made.execute("PRAGMA journal_mode").fetchone() == ("memory",)
+            assert made.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 def test_a_round_trip_changes_nothing_that_anthias_knows(acme: Inhabited) -> None:
@@ -238,7 +241,9 @@ def test_a_round_trip_changes_nothing_that_anthias_knows(acme: Inhabited) -> Non
     assert usage(acme.owner) == (4, len(PIXEL) + 1000 + backup.size)
 
 
-def test_each_file_has_a_safe_name_of_its_own(acme: Inhabited, media_root: Path) -> None:
+def test_each_file_has_a_safe_name_of_its_own(
+    acme: Inhabited, media_root: Path, tmp_path: Path
+) -> None:
     first = with_media(acme.owner, "same.gif", PIXEL, name="first")
     second = with_media(acme.owner, "second.gif", PIXEL + b"!", name="second")
     third = with_media(acme.owner, "third.gif", PIXEL + b"?", name="third")
@@ -249,7 +254,10 @@ def test_each_file_has_a_safe_name_of_its_own(acme: Inhabited, media_root: Path)
     (media_root / gone.media_path).unlink()
     backup = create_backup(actor=acme.owner)
     assert backup.missing == ["gone.gif"]
-    with unpacked(acme.owner, backup) as archive, closing(database_in(archive)) as database:
+    with (
+        unpacked(acme.owner, backup) as archive,
+        closing(database_in(archive, tmp_path)) as database,
+    ):
         found = dict(database.execute("SELECT name, uri FROM assets WHERE uri LIKE '/%'"))
         assert found == {
             "first": "/data/anthias_assets/same.gif",

@@ -23,7 +23,7 @@ from graphql import (
 from psycopg import sql
 from strawberry.relay import to_base64
 
-from assets.models import PlaybackDay
+from assets.models import Backup, PlaybackDay, Restore
 from graph.nodes import READERS
 from graph.scalars import print_instant
 from graph.schema import schema
@@ -148,6 +148,31 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             f"{{ device {{ id isRevoked }} {FAULTS} }} }}"
         ),
     ),
+    "Mutation.deleteBackup.input.id": (
+        ("Backup",),
+        f"mutation($id: ID!) {{ deleteBackup(input: {{id: $id}}) {{ deletedId {FAULTS} }} }}",
+    ),
+    "Mutation.restoreBackup.input.backupId": (
+        ("Backup",),
+        (
+            "mutation($id: ID!) { restoreBackup(input: {backupId: $id}) "
+            f"{{ restore {{ id }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.undoRestore.input.id": (
+        ("Restore",),
+        (
+            "mutation($id: ID!) { undoRestore(input: {id: $id}) "
+            f"{{ restore {{ id undoneAt }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.forgetRestore.input.id": (
+        ("Restore",),
+        (
+            "mutation($id: ID!) { forgetRestore(input: {id: $id}) "
+            f"{{ restore {{ id forgottenAt }} {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.reorderAssets.input.ids": (
         ("Asset",),
         (
@@ -229,9 +254,11 @@ def foreign_id(kind: str, place: Inhabited) -> str:
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
     models_: dict[str, type[Model]] = {
+        "Backup": Backup,
         "Device": Device,
         "Membership": Membership,
         "PlaybackDay": PlaybackDay,
+        "Restore": Restore,
         "TenantSettings": TenantSettings,
     }
     model = models_[kind]
