@@ -15,6 +15,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
+from django.core.files import File
 from storages.backends.s3 import S3Storage
 
 from assets.storage import CHUNK_BYTES, HEAD_BYTES
@@ -22,8 +23,7 @@ from assets.storage import CHUNK_BYTES, HEAD_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-
-    from django.core.files import File
+    from pathlib import Path
 
 _GONE = frozenset({"404", "NoSuchKey", "NotFound"})
 # What a conditional request says when the object is another one by now.
@@ -164,6 +164,11 @@ class BucketStorage(S3Storage):  # type: ignore[misc]  # django-storages has no 
     def replace(self, name: str, content: File[Any]) -> None:
         """Store under exactly this name, over what is there."""
         self._save(name, content)
+
+    def adopt(self, name: str, source: Path) -> None:
+        """Upload a file of this machine, in parts."""
+        with source.open("rb") as file:
+            self._save(name, File(file))
 
     def read(self, name: str) -> BucketFile:
         """Ask for an object's beginning; raises FileNotFoundError when there is none."""

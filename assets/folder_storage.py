@@ -6,6 +6,7 @@ can have and then moved into place, so that no reader sees half of one.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
+from django.core.files import File
 from django.core.files.storage import FileSystemStorage
 from django.utils._os import safe_makedirs
 
@@ -22,10 +24,12 @@ from assets.storage import CHUNK_BYTES, HEAD_BYTES, ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.core.files import File
-
 # Somebody who removes the folder's last file may remove the folder just before we write into it.
 _ATTEMPTS = 5
+# A file of another file system, or one that knows no hard links, or too many of this one.
+_NO_LINKS = frozenset(
+    {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+)
 
 
 class FolderBody:
@@ -95,6 +99,34 @@ class FolderStorage(FileSystemStorage):
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+    def adopt(self, name: str, source: Path) -> None:
+        """Give a file of this file system a second name, over what is there; copy any other."""
+        path = Path(self.path(name))
+        temporary = path.parent / f".{uuid4().hex}.part"
+        try:
+            self._linked(source, temporary)
+            temporary.replace(path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with source.open("rb") as file:
+                self.replace(name, File(file))
+        finally:
+            # When both names are of one file already, a rename does nothing and leaves the first.
+            temporary.unlink(missing_ok=True)
+
+    def _linked(self, source: Path, path: Path) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            mode = self.directory_permissions_mode
+            safe_makedirs(path.parent, 0o777 if mode is None else mode, exist_ok=True)
+            try:
+                path.hardlink_to(source)
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS or not source.exists():
+                    raise
+            else:
+                return
 
     def read(self, name: str) -> FolderFile:
         """Open a regular file; raises FileNotFoundError when there is none."""

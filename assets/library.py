@@ -237,6 +237,11 @@ def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] =
     return sorted(fields)
 
 
+def fill_in(asset: Asset, values: Mapping[str, Any]) -> None:
+    """Set cleaned values on an asset; it is not saved. Raises Invalid with every bad value."""
+    _apply(asset, values)
+
+
 @transaction.atomic
 def create_asset(*, actor: Actor, values: Mapping[str, Any], download: bool = False) -> Asset:
     """Return a new asset of the actor's tenant; `name` and `uri` are required.

@@ -76,6 +76,9 @@ class MediaStorage(Protocol):
     def replace(self, name: str, content: File[Any]) -> None:
         """Store under exactly this name: readers see the old file, then the new one, whole."""
 
+    def adopt(self, name: str, source: Path) -> None:
+        """Store `source` under exactly this name, without a copy where that is possible."""
+
     def read(self, name: str) -> StoredFile:
         """Open a file; raises FileNotFoundError when there is none."""
 
@@ -141,6 +144,15 @@ def store_file(key: str, source: Path | IO[bytes], *, replace: bool = False) -> 
         return default_storage.save(key, File(source))
     media_storage().replace(key, File(source))
     return key
+
+
+def adopt_file(key: str, source: Path) -> None:
+    """Store `source`, a file of ours that nobody will write to again; it stays where it is, too.
+
+    No reader ever sees half of it; what there was under the key is replaced. Raises OSError, with
+    nothing stored, when the storage does not take it.
+    """
+    media_storage().adopt(key, source)
 
 
 def delete_media(keys: Iterable[str]) -> None:

@@ -295,9 +295,11 @@ class BackupMutations:
         ],
     ) -> CreateBackupPayload:
         """Make a backup."""
-        settings = {"player_name": clean_text(input.name)} if is_given(input.name) else None
+        name = input.name if is_given(input.name) else ""
         row, errors = attempt(
-            lambda: backups.create_backup(actor=info.context.actor, settings=settings)
+            lambda: backups.create_backup(
+                actor=info.context.actor, settings={"player_name": clean_text(name)}
+            )
         )
         selection = selected(info)
         backup = None

@@ -84,6 +84,7 @@ described(
         ErrorCode.TENANT_ERROR: "There is no such tenant, or you are not a member of it.",
         ErrorCode.RATE_LIMITED: "Too many attempts; wait and try again.",
         ErrorCode.QUOTA_EXCEEDED: "The tenant's plan does not allow more; see `tenant.usage`.",
+        ErrorCode.STORAGE_FULL: "The server's disk is full; try again once there is room.",
     },
 )
 

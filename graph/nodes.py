@@ -11,7 +11,7 @@ from uuid import UUID
 import strawberry
 from strawberry import relay
 
-from graph import assets, backups, devices, members, playback, tenants
+from graph import assets, backups, devices, members, playback, tenants, uploads
 from graph.columns import query
 from graph.context import Context, Info
 from graph.ids import read_id
@@ -29,6 +29,7 @@ READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = 
     "Restore": backups.restores_by_keys,
     "Tenant": tenants.by_keys,
     "TenantSettings": tenants.settings_by_keys,
+    "UploadSession": uploads.by_keys,
     "User": members.users_by_keys,
     "Viewer": members.viewers_by_keys,
 }

@@ -71,12 +71,12 @@ def of_post(request: HttpRequest) -> Parameters:
         raise BadRequest("The request is too large.", 413) from None
     except UnreadablePostError:
         raise BadRequest("The request ended before its end.") from None
-    data = _json(body, "The body")
+    data = json_of(body, "The body")
     if isinstance(data, list):
         raise BadRequest("Send one operation per request; batches are not supported.")
     if not isinstance(data, dict):
         raise BadRequest("The body must be a JSON object.")
-    return _parameters(data)
+    return parameters_of(data)
 
 
 def of_get(request: HttpRequest) -> Parameters:
@@ -87,13 +87,15 @@ def of_get(request: HttpRequest) -> Parameters:
         if value is None or (value == "" and name != "query"):
             continue
         if name in {"variables", "extensions"}:
-            data[name] = _json(value.encode(errors="surrogatepass"), f"`{name}`")
+            data[name] = json_of(value.encode(errors="surrogatepass"), f"`{name}`")
         else:
             data[name] = value
-    return _parameters(data)
+    return parameters_of(data)
 
 
-def _json(text: bytes, what: str) -> Any:
+def json_of(text: bytes, what: str) -> Any:
+    """Return the JSON that a client calls `what`; raises BadRequest."""
+
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
@@ -120,7 +122,8 @@ def _is_storable(data: Any) -> bool:
     return not re.search(r"(?<!\\)(\\\\)*\\u0000", text)
 
 
-def _parameters(data: dict[str, Any]) -> Parameters:
+def parameters_of(data: dict[str, Any]) -> Parameters:
+    """Return the parameters in a JSON object; raises BadRequest."""
     query, name = data.get("query"), data.get("operationName")
     variables, extensions = data.get("variables"), data.get("extensions")
     if not isinstance(query, str):

@@ -12,8 +12,11 @@ from uuid import UUID
 
 import strawberry
 from graphql import GraphQLError, Undefined
+from strawberry.file_uploads import Upload
 from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
+
+from assets.upload_streams import StreamedFile
 
 BigInt = NewType("BigInt", int)
 
@@ -82,6 +85,13 @@ def parse_uuid(value: object) -> UUID:
     raise GraphQLError("A UUID is text such as 0199d7a2-6f0e-7c3a-8f1d-2b6c5a4e9d10.")
 
 
+def parse_upload(value: object) -> StreamedFile:
+    """Return a file of a multipart request; raises GraphQLError for everything else."""
+    if not isinstance(value, StreamedFile):
+        raise GraphQLError("A file is a variable that is null, and a part of a multipart request.")
+    return value
+
+
 def parse_json(value: Any) -> Any:
     """Return JSON as it is; raises GraphQLError for numbers that JSON has none of."""
     try:
@@ -141,6 +151,15 @@ SCALARS: dict[object, ScalarDefinition] = {
         ),
         serialize=int,
         parse_value=parse_big_int,
+    ),
+    Upload: strawberry.scalar(
+        name="Upload",
+        description=(
+            "A file in this request, which is multipart: null in `variables`, and named in `map`."
+        ),
+        specified_by_url="https://github.com/jaydenseric/graphql-multipart-request-spec",
+        serialize=lambda value: value,
+        parse_value=parse_upload,
     ),
     UUID: strawberry.scalar(
         name="UUID",

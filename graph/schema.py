@@ -19,6 +19,7 @@ from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.scalars import SCALARS
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.uploads import UploadMutations, UploadQueries
 
 
 @strawberry.type(
@@ -35,6 +36,7 @@ class Query(
     DeviceQueries,
     BackupQueries,
     PlaybackQueries,
+    UploadQueries,
     NodeQueries,
 ):
     """The root of reads."""
@@ -56,6 +58,7 @@ class Mutation(
     DeviceMutations,
     BackupMutations,
     PlaybackMutations,
+    UploadMutations,
 ):
     """The root of writes."""
 

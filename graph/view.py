@@ -15,7 +15,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.csrf import csrf_exempt
 from strawberry.django.views import GraphQLView
 
-from graph import graphiql, requests
+from graph import graphiql, multipart, requests
 from graph.context import Context
 from graph.documents import Refused, is_query, operation_of
 from graph.errors import cause_of, is_expected, rendered
@@ -48,6 +48,9 @@ class GraphView(GraphQLView[Context, None]):
             if page is not None:
                 return page
             self.admit(request)
+            if multipart.is_multipart(request):
+                with multipart.received(request) as asked:
+                    return self.answer(request, asked)
             return self.answer(request, self.parameters(request))
         except BadRequest as error:
             return requests.refuse(request, error)
@@ -76,6 +79,11 @@ class GraphView(GraphQLView[Context, None]):
                 code=ErrorCode.UNAUTHENTICATED,
                 headers={"WWW-Authenticate": told["WWW-Authenticate"]},
             )
+        if multipart.is_multipart(request):
+            reason = multipart.forgery(request)
+            if reason is not None:
+                raise BadRequest(reason, 403, code=ErrorCode.FORBIDDEN)
+            return
         if request.credential != "session":
             return
         if request.method == "GET":

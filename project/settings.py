@@ -227,6 +227,13 @@ MEDIA_ROOT = Path(_text("SIGNATE_MEDIA_ROOT", str(BASE_DIR / ".local" / "media")
 # Where uploads are put together before the storage gets them: a folder that every web process and
 # worker shares.
 UPLOAD_DIR = Path(_text("SIGNATE_UPLOAD_DIR", str(MEDIA_ROOT.parent / "uploads")))
+# The largest file a tenant may upload, by its tier, in GB of 10**9 bytes.
+MAX_UPLOAD_GB = {
+    "basic": _number("SIGNATE_MAX_UPLOAD_GB_BASIC", 4),
+    "professional": _number("SIGNATE_MAX_UPLOAD_GB_PROFESSIONAL", 20),
+    "enterprise": _number("SIGNATE_MAX_UPLOAD_GB_ENTERPRISE", 50),
+    "legacy": _number("SIGNATE_MAX_UPLOAD_GB_LEGACY", 50),
+}
 FILE_UPLOAD_PERMISSIONS = 0o640
 # No other account of the machine lists what tenants have.
 FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o750

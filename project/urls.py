@@ -41,4 +41,5 @@ urlpatterns = [
     path("logout/", tenancy_views.sign_out, name="logout"),
     path("healthz", healthz),
     path("media/", include("assets.urls")),
+    path("uploads/", include("assets.upload_urls")),
 ]

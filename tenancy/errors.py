@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
     TENANT_ERROR = "TENANT_ERROR"
     RATE_LIMITED = "RATE_LIMITED"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    STORAGE_FULL = "STORAGE_FULL"
 
 
 class DomainError(Exception):
@@ -75,6 +76,19 @@ class QuotaExceeded(DomainError):
     """The tenant's plan does not allow more of it; the message says of what, and what to do."""
 
     code = ErrorCode.QUOTA_EXCEEDED
+
+
+class StorageFull(DomainError):
+    """There is no room for a file on the server's own disk, whatever the tenant's plan allows."""
+
+    code = ErrorCode.STORAGE_FULL
+
+    def __init__(self) -> None:
+        """Say what to do."""
+        super().__init__(
+            "The server has no room left for files. Delete assets that nobody needs and try "
+            "again, or tell its operator."
+        )
 
 
 class NotSignedIn(DomainError):

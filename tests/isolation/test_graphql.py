@@ -23,7 +23,8 @@ from graphql import (
 from psycopg import sql
 from strawberry.relay import to_base64
 
-from assets.models import Backup, PlaybackDay, Restore
+from assets.backup import create_backup
+from assets.models import Backup, PlaybackDay, Restore, Upload
 from graph.nodes import READERS
 from graph.scalars import print_instant
 from graph.schema import schema
@@ -33,14 +34,18 @@ from tenancy.models import Device, Membership, Tenant, TenantSettings
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
+from tests.media import PNG
+from tests.uploads import begin, put
 from tests.world import create_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from django.db.models import Model
     from django.test import Client
     from graphql import GraphQLInputType
+    from pytest_django import Settings
 
     from tests.world import Inhabited, World
 
@@ -173,6 +178,31 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             f"{{ restore {{ id forgottenAt }} {FAULTS} }} }}"
         ),
     ),
+    "Mutation.finishUpload.input.id": (
+        ("UploadSession",),
+        (
+            "mutation($id: ID!) { finishUpload(input: {id: $id}) "
+            f"{{ asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.abandonUpload.input.id": (
+        ("UploadSession",),
+        f"mutation($id: ID!) {{ abandonUpload(input: {{id: $id}}) {{ abandonedId {FAULTS} }} }}",
+    ),
+    "Mutation.replaceAssetFile.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!, $upload: ID) { replaceAssetFile(input: {id: $id, "
+            f"uploadId: $upload}}) {{ asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.replaceAssetFile.input.uploadId": (
+        ("UploadSession",),
+        (
+            "mutation($id: ID!, $asset: ID!) { replaceAssetFile(input: {id: $asset, "
+            f"uploadId: $id}}) {{ asset {{ {ASSET} }} {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.reorderAssets.input.ids": (
         ("Asset",),
         (
@@ -202,6 +232,8 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ),
     ),
 }
+# Ids of acme's own that operations may name beside the one they are given.
+OWN: dict[str, str] = {}
 CASES = [(path, kind) for path, (kinds, _) in ROWS.items() for kind in kinds]
 IDS = [f"{path}-{kind}" for path, kind in CASES]
 # With the wall down these leak; the others name the tenant in their queries as well (which they do
@@ -260,6 +292,7 @@ def foreign_id(kind: str, place: Inhabited) -> str:
         "PlaybackDay": PlaybackDay,
         "Restore": Restore,
         "TenantSettings": TenantSettings,
+        "UploadSession": Upload,
     }
     model = models_[kind]
     with acting_as(place.owner):
@@ -283,8 +316,23 @@ def rows_of(place: Inhabited) -> dict[str, list[dict[str, Any]]]:
 
 def answer(graph: Graph, document: str, id_: str) -> tuple[int, str]:
     """Return status and body, with the id itself blotted out."""
-    response = graph.post(document, {"id": id_})
+    response = graph.post(document, {**OWN, "id": id_})
     return response.status_code, response.content.decode().replace(id_, "ID")
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, settings: Settings, request: pytest.FixtureRequest) -> None:
+    """Where a row is tried, give both tenants an upload of which every byte is there."""
+    settings.UPLOAD_DIR, settings.MEDIA_ROOT = tmp_path / "uploads", tmp_path / "media"
+    OWN.clear()
+    if "kind" not in getattr(getattr(request.node, "callspec", None), "params", ()):
+        return
+    world = request.getfixturevalue("world")
+    whole = [put(place, begin(place, len(PNG)), PNG) for place in (world.globex, world.acme)]
+    for place in (world.globex, world.acme):
+        create_backup(actor=place.owner)
+    OWN["asset"] = to_base64("Asset", world.acme.assets[0].pk)
+    OWN["upload"] = to_base64("UploadSession", whole[1].pk)
 
 
 def test_every_id_taking_argument_has_its_row() -> None:
