@@ -24,7 +24,7 @@ from assets.anthias_values import (
 )
 from assets.models import Asset, ProcessingStatus, new_asset_id
 from assets.storage import delete_media, media_keys
-from assets.tasks import queue_check, queue_download
+from assets.tasks import LATER, queue_check, queue_download
 from tenancy.errors import Invalid, InvalidInput, NotFound
 from tenancy.events import Event, publish
 from tenancy.limits import within_quota
@@ -51,10 +51,8 @@ _INT32 = range(-(2**31), 2**31)
 # Where Anthias keeps media: players look for an asset's file under the last part of such a path.
 LOCAL_FOLDER = "/data/anthias_assets"
 # SPEC section 4: these are played from where they are.
-_STREAMS = frozenset({".m3u8", ".mpd", ".m3u", ".ism"})
-_VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".ogv", ".flv"}
-)
+STREAMS = frozenset({".m3u8", ".mpd", ".m3u", ".ism"})
+VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".ogv", ".flv"})
 
 
 def clean_asset_name(value: str) -> str:
@@ -184,6 +182,7 @@ ASSET_CLEANERS: Mapping[str, Callable[[Any], Any]] = {
     "end_date": clean_date,
     "duration": clean_asset_duration,
     "is_enabled": bool,
+    "is_processing": bool,
     "nocache": bool,
     "play_order": clean_play_order,
     "skip_asset_check": bool,
@@ -229,12 +228,18 @@ def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] =
     fields = set()
     for name, value in cleaned.items():
         if name in METADATA_KEYS:
-            value = {**asset.metadata, METADATA_KEYS[name]: value}  # noqa: PLW2901 -- the whole
+            value = _with(asset.metadata, METADATA_KEYS[name], value)  # noqa: PLW2901 -- the whole
             name = "metadata"  # noqa: PLW2901 -- where it is kept
         if not is_same(getattr(asset, name), value):
             setattr(asset, name, value)
             fields.add(name)
     return sorted(fields)
+
+
+def _with(metadata: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return metadata with another value; an empty object is kept as none, as Anthias does."""
+    kept = {name: one for name, one in metadata.items() if name != key}
+    return kept if value == {} else {**metadata, key: value}
 
 
 def fill_in(asset: Asset, values: Mapping[str, Any]) -> None:
@@ -243,12 +248,20 @@ def fill_in(asset: Asset, values: Mapping[str, Any]) -> None:
 
 
 @transaction.atomic
-def create_asset(*, actor: Actor, values: Mapping[str, Any], download: bool = False) -> Asset:
+def create_asset(
+    *,
+    actor: Actor,
+    values: Mapping[str, Any],
+    download: bool = False,
+    stem: str = "",
+    is_legacy: bool = False,
+) -> Asset:
     """Return a new asset of the actor's tenant; `name` and `uri` are required.
 
     Without a duration it gets the tenant's default one. With `download` the video at its uri is
-    fetched and becomes a file of the tenant's. Raises PermissionDenied without assets.create,
-    Invalid with every bad value, InvalidInput for a uri that cannot be downloaded, QuotaExceeded.
+    fetched and becomes a file of the tenant's, named by `stem` or its legacy id; what `is_legacy`
+    waits some seconds for it. Raises PermissionDenied without assets.create, Invalid with every bad
+    value, InvalidInput for a uri that cannot be downloaded, QuotaExceeded.
     """
     tenant_id = actor.require("assets.create")
     asset = Asset(
@@ -265,11 +278,11 @@ def create_asset(*, actor: Actor, values: Mapping[str, Any], download: bool = Fa
             "default_asset_duration", flat=True
         ).get(tenant_id=tenant_id)
     if download:
-        _await_download(asset)
+        _await_download(asset, stem)
     with within_quota():
         asset.save(force_insert=True)
     if download:
-        queue_download(actor=actor, asset=asset.pk)
+        queue_download(actor=actor, asset=asset.pk, wait=LATER if is_legacy else None)
     elif _is_watched(asset):
         queue_check(actor=actor, asset=asset.pk)
     publish(Event.ASSETS_CREATED, [asset.pk], actor=actor)
@@ -301,7 +314,16 @@ def start_download(*, actor: Actor, asset: UUID) -> Asset:
     return row
 
 
-def _await_download(asset: Asset) -> None:
+def note_progress(asset: Asset) -> None:
+    """Write where Anthias does that the asset's file is not ready yet; nothing is saved."""
+    kept = {key: value for key, value in asset.metadata.items() if key != "error_message"}
+    asset.metadata = {
+        **kept,
+        "processing_started_at": timezone.now().isoformat(timespec="microseconds"),
+    }
+
+
+def _await_download(asset: Asset, stem: str = "") -> None:
     """Make an asset one that waits for its file, as Anthias does (SPEC section 4).
 
     Raises InvalidInput for a uri that is not of the web, or is a stream.
@@ -312,16 +334,13 @@ def _await_download(asset: Asset) -> None:
     if parts.scheme not in {"http", "https"} or asset.media_path:
         message = "Only what is at an http:// or https:// address can be downloaded."
         raise InvalidInput(message, field=("uri",))
-    if suffix in _STREAMS:
+    if suffix in STREAMS:
         message = "This is a stream, which is played from where it is and cannot be downloaded."
         raise InvalidInput(message, field=("uri",))
-    asset.metadata = {
-        **{key: value for key, value in asset.metadata.items() if key != "error_message"},
-        "source_url": uri,
-        "processing_started_at": timezone.now().isoformat(),
-    }
-    extension = suffix if suffix in _VIDEOS else ".mp4"
-    asset.uri = f"{LOCAL_FOLDER}/{asset.asset_id}{extension}"
+    note_progress(asset)
+    asset.metadata["source_url"] = uri
+    extension = suffix if suffix in VIDEOS else ".mp4"
+    asset.uri = f"{LOCAL_FOLDER}/{stem or asset.asset_id}{extension}"
     asset.mimetype, asset.duration = "video", 0
     asset.is_processing, asset.processing_status = True, ProcessingStatus.PENDING
 

@@ -152,7 +152,9 @@ def _begin(actor: Actor, asset: UUID) -> Work | None:
         else:
             work = Work(row.tenant_id, row.pk, row.media_path, thumbnail_only=_is_complete(row))
             if row.processing_status in {ProcessingStatus.PENDING, ProcessingStatus.FAILED}:
-                row.processing_status, row.is_processing = ProcessingStatus.PROCESSING, True
+                # What an old client made keeps saying what it said until it is done.
+                row.is_processing |= row.processing_status == ProcessingStatus.FAILED
+                row.processing_status = ProcessingStatus.PROCESSING
                 row.updated_at = timezone.now()
                 row.save(update_fields=["processing_status", "is_processing", "updated_at"])
                 publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)

@@ -167,7 +167,7 @@ class Incoming:
 
     `at` is where the next one goes, `limit` where there must be none. `there` says how many bytes
     of the file's beginning there were before; as soon as its first HEAD_BYTES, or all of its
-    `size`, are there, `media_type` is what it is.
+    `size`, are there, `media_type` is what it is, if it `is_judged` at all.
     """
 
     def __init__(
@@ -179,10 +179,12 @@ class Incoming:
         size: int,
         there: int = 0,
         media_type: MediaType | None = None,
+        is_judged: bool = True,
     ) -> None:
         """Take nothing yet."""
         self.at = start
         self.media_type = media_type
+        self._is_judged = is_judged
         self._descriptor = descriptor
         self._start = start
         self._limit = limit
@@ -216,7 +218,11 @@ class Incoming:
         self._look_when_possible()
 
     def _look_when_possible(self) -> None:
-        if self.media_type is None and self._reach >= min(HEAD_BYTES, self._size):
+        if (
+            self._is_judged
+            and self.media_type is None
+            and self._reach >= min(HEAD_BYTES, self._size)
+        ):
             self.look()
 
     def look(self) -> MediaType:

@@ -6,6 +6,7 @@ when it runs, so that web processes do not carry it.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tenancy.actors import Actor
+
+# Old clients read what they have just made, and expect it to be as they made it.
+LATER = timedelta(seconds=5)
 
 
 def _could_not_understand(*, actor: Actor, asset: str, error: Exception) -> None:
@@ -82,9 +86,14 @@ def queue_understanding(*, actor: Actor, assets: Iterable[UUID]) -> None:
     )
 
 
-def queue_download(*, actor: Actor, asset: UUID) -> None:
-    """Have the remote file of an asset fetched, after the commit."""
-    enqueue(download_remote, actor=actor, lock=_lock(asset), asset=str(asset))
+def queue_understanding_later(*, actor: Actor, asset: UUID) -> None:
+    """Have the file of an asset understood some seconds after the commit."""
+    enqueue(understand_media, actor=actor, lock=_lock(asset), wait=LATER, asset=str(asset))
+
+
+def queue_download(*, actor: Actor, asset: UUID, wait: timedelta | None = None) -> None:
+    """Have the remote file of an asset fetched, after the commit and after `wait`."""
+    enqueue(download_remote, actor=actor, lock=_lock(asset), wait=wait, asset=str(asset))
 
 
 def queue_check(*, actor: Actor, asset: UUID) -> None:

@@ -8,16 +8,18 @@ removed by the next one, by whoever abandons the upload, or by assets.upload_upk
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from assets import staging
-from assets.library import fill_in
+from assets.library import LOCAL_FOLDER, fill_in, note_progress
 from assets.models import Asset, ProcessingStatus, Upload, new_asset_id
+from assets.sniffing import MediaType
 from assets.storage import adopt_file, delete_media, media_key, media_keys
-from assets.tasks import queue_understanding
+from assets.tasks import queue_understanding, queue_understanding_later
 from assets.uploads import forget, media_type_of
 from tenancy.errors import Conflict, NotFound
 from tenancy.events import Event, publish
@@ -28,15 +30,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from uuid import UUID
 
-    from assets.sniffing import MediaType
     from tenancy.actors import Actor
 
-# Where Anthias keeps media: players look for an asset's file under the last part of such a path.
-LOCAL_FOLDER = "/data/anthias_assets"
+# What the old API takes without looking: the worker does, and says of such a file that it failed.
+_UNKNOWN = MediaType("video", "application/octet-stream", ".bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """How an old client presents a file: what it takes it for, and under which name it is known.
+
+    Without a `stem` that is the asset's legacy id. `is_processing` shows it as not ready yet, as
+    Anthias does with videos and what it converts; the file is understood in any case.
+    """
+
+    mimetype: str
+    is_processing: bool
+    extension: str = ""
+    stem: str = ""
 
 
 @transaction.atomic
-def create_asset_from_upload(*, actor: Actor, upload: UUID, values: Mapping[str, Any]) -> Asset:
+def create_asset_from_upload(
+    *, actor: Actor, upload: UUID, values: Mapping[str, Any], presented: Presented | None = None
+) -> Asset:
     """Return a new asset whose file is a finished upload, which is gone then.
 
     `values` are what `library.create_asset` takes, without uri and mimetype; the name is the
@@ -46,7 +63,7 @@ def create_asset_from_upload(*, actor: Actor, upload: UUID, values: Mapping[str,
     """
     tenant_id = actor.require("assets.create")
     row = _finished(actor, upload)
-    media_type = _type_of(row)
+    media_type = _type_of(row) if presented is None else media_type_of(row) or _UNKNOWN
     asset = Asset(
         tenant_id=tenant_id,
         asset_id=new_asset_id(),
@@ -56,14 +73,26 @@ def create_asset_from_upload(*, actor: Actor, upload: UUID, values: Mapping[str,
     asset.updated_at = asset.created_at
     fill_in(asset, {"name": row.file_name, **values})
     _take_over(asset, row, media_type)
+    if presented is not None:
+        _present(asset, presented)
     if "duration" not in values:
         asset.duration = _duration(actor, media_type)
     with _stored(asset, row), within_quota():
         forget(actor, row.pk)
         asset.save(force_insert=True)
-    queue_understanding(actor=actor, assets=[asset.pk])
+    if presented is None:
+        queue_understanding(actor=actor, assets=[asset.pk])
+    else:
+        queue_understanding_later(actor=actor, asset=asset.pk)
     publish(Event.ASSETS_CREATED, [asset.pk], actor=actor)
     return asset
+
+
+def _present(asset: Asset, presented: Presented) -> None:
+    asset.uri = f"{LOCAL_FOLDER}/{presented.stem or asset.asset_id}{presented.extension}"
+    asset.mimetype, asset.is_processing = presented.mimetype, presented.is_processing
+    if presented.is_processing:
+        note_progress(asset)
 
 
 @transaction.atomic

@@ -18,6 +18,7 @@ from assets import staging
 from assets.models import Upload
 from assets.staging import PIECE_BYTES, Incoming, TooMuch, sole_writer
 from assets.uploads import (
+    LIFETIME,
     begin_upload,
     clean_file_name,
     forget,
@@ -51,14 +52,20 @@ class StreamedFile:
     It holds as much of the tenant's storage as it may become, until it is known how much it is.
     """
 
-    def __init__(self, *, actor: Actor, file_name: str, at_most: int) -> None:
-        """Begin; a refusal is kept and not raised."""
+    def __init__(
+        self, *, actor: Actor, file_name: str, at_most: int, is_judged: bool = True
+    ) -> None:
+        """Begin; a refusal is kept and not raised.
+
+        What is not `is_judged` may be anything, or nothing, until an asset is made of it.
+        """
         self.file_name = file_name
         self.upload_id: UUID | None = None
         self.size = 0
         self.refusal: DomainError | None = None
         self._actor = actor
         self._at_most = at_most
+        self._is_judged = is_judged
         self._open = ExitStack()
         self._incoming: Incoming | None = None
         self._try(self._begin)
@@ -113,7 +120,9 @@ class StreamedFile:
         self.upload_id = row.pk
         descriptor = self._open.enter_context(sole_writer(row.tenant_id, row.pk))
         release_connection()
-        self._incoming = Incoming(descriptor, start=0, limit=size, size=size)
+        self._incoming = Incoming(
+            descriptor, start=0, limit=size, size=size, is_judged=self._is_judged
+        )
 
     def _room(self) -> int:
         """Return how much to hold: what the file may become, or nearly that if no more is left.
@@ -132,18 +141,23 @@ class StreamedFile:
         incoming, key = self._incoming, self.upload_id
         assert incoming is not None  # noqa: S101 -- without one it was refused
         assert key is not None  # noqa: S101 -- as above
-        if incoming.at == 0:
-            raise InvalidInput("The file is empty.", field=("file",))
-        media_type = incoming.look()
+        mimetype = ""
+        if self._is_judged:
+            if incoming.at == 0:
+                raise InvalidInput("The file is empty.", field=("file",))
+            mimetype = incoming.look().mimetype
         incoming.settle()
         self.size = incoming.at
         with acting_as(self._actor) as actor:
             row = Upload.objects.select_for_update().filter(pk=key).first()
             if row is None:
                 raise NotFound("This upload was abandoned meanwhile.", field=("file",))
-            row.size, row.received = self.size, [[0, self.size]]
-            row.md5, row.mimetype = incoming.checksum(self.size), media_type.mimetype
+            row.size, row.received = self.size, [[0, self.size]] if self.size else []
+            row.md5, row.mimetype = incoming.checksum(self.size), mimetype
             row.finished_at = row.updated_at = timezone.now()
+            if not self._is_judged:
+                # Its asset is made by another request.
+                row.expires_at = row.updated_at + LIFETIME
             row.save()
             publish(Event.UPLOADS_CHANGED, [row.pk], actor=actor)
 
@@ -156,9 +170,10 @@ class UploadHandler(FileUploadHandler):
 
     chunk_size = PIECE_BYTES
 
-    def __init__(self, request: Any, *, actor: Actor, length: int) -> None:
-        """Take files of a body of `length` bytes."""
+    def __init__(self, request: Any, *, actor: Actor, length: int, is_judged: bool = True) -> None:
+        """Take files of a body of `length` bytes, whatever is in them unless `is_judged`."""
         super().__init__(request)
+        self._is_judged = is_judged
         self.files: dict[str, StreamedFile] = {}
         self._actor = actor
         self._left = length
@@ -172,7 +187,12 @@ class UploadHandler(FileUploadHandler):
             raise InvalidInput(f"Send {MAX_FILES} files at once at most.")
         self._name = field_name
         self._begun.append(
-            StreamedFile(actor=self._actor, file_name=file_name, at_most=max(self._left, 1))
+            StreamedFile(
+                actor=self._actor,
+                file_name=file_name,
+                at_most=max(self._left, 1),
+                is_judged=self._is_judged,
+            )
         )
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:

@@ -124,7 +124,7 @@ def begin_upload(
             raise
         raise Conflict("There is an upload with this handle.", field=("handle",)) from error
     # Counted after the insert, which queues at the tenant's row of usage: no two pass together.
-    if Upload.objects.filter(tenant_id=tenant_id).count() > MAX_OPEN:
+    if Upload.objects.filter(tenant_id=tenant_id, finished_at=None).count() > MAX_OPEN:
         raise QuotaExceeded(
             f"{MAX_OPEN} uploads of this tenant are under way already. Finish or abandon one."
         )
@@ -151,6 +151,7 @@ def receive(
     length: int | None,
     total: int | None = None,
     in_order: bool = True,
+    is_judged: bool = True,
 ) -> Upload:
     """Keep `length` bytes of `stream` from the offset `start` on; return the upload as it is then.
 
@@ -158,7 +159,8 @@ def receive(
     the client says that the whole file has.
 
     In order, `start` must be where the bytes so far end. Otherwise ranges come in any order and
-    more than once (SPEC section 5), and the one that ends the file says how long it is.
+    more than once (SPEC section 5), and the one that ends the file says how long it is. What is
+    not `is_judged` may be anything until an asset is made of it.
 
     What arrives before a connection breaks, or the disk is full, stays. Raises PermissionDenied
     without assets.create; NotFound; Conflict for a finished upload, a wrong offset, or while
@@ -187,6 +189,7 @@ def receive(
             size=row.size,
             there=resume_at(row.received),
             media_type=media_type_of(row),
+            is_judged=is_judged,
         )
         try:
             full = _pour(stream, length, incoming)

@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import include, path
 
+from assets.legacy.pages import no_page
 from graph.view import graphql
 from tenancy import views as tenancy_views
 
@@ -41,5 +42,7 @@ urlpatterns = [
     path("logout/", tenancy_views.sign_out, name="logout"),
     path("healthz", healthz),
     path("media/", include("assets.urls")),
+    path("api", no_page),
+    path("api/", include("assets.legacy.urls")),
     path("uploads/", include("assets.upload_urls")),
 ]

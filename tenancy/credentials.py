@@ -61,6 +61,16 @@ per_address = FailureLimit(
 )
 
 
+class WrongPassword(NotSignedIn):
+    """A password that is not that of the account, as the account was: `user_id` None for none."""
+
+    def __init__(self, user_id: UUID | None, credential_version: int | None) -> None:
+        """Say nothing of whether there is such an account."""
+        super().__init__("Invalid username/password.")
+        self.user_id = user_id
+        self.credential_version = credential_version
+
+
 @dataclass(frozen=True, slots=True)
 class MembershipState:
     """One active membership of the person asking, as the look-up tells it."""
@@ -121,23 +131,12 @@ def identify(user_id: UUID, credential_version: int | None = None) -> Identity |
 def verify_password(username: str, password: str, address: str) -> tuple[UUID, int]:
     """Return (user id, credential version) for a right password.
 
-    Raises NotSignedIn for a wrong one, an unknown or an inactive user, at the same cost and with
+    Raises WrongPassword for a wrong one, an unknown or an inactive user, at the same cost and with
     the same words; RateLimited after too many failures of the account or from the address.
     """
-    name = account_name(username)
-    if not is_storable(password):
-        # No such password was ever set; that is found out as slowly as any other wrong one.
-        name = password = ""
-    with connection.cursor() as cursor:
-        # Failures are counted under the spelling that the look-up compares: any other one would
-        # give an account as many budgets as there are ways to write its name.
-        cursor.execute(
-            "SELECT lower(%s::text), found.user_id, found.password, found.credential_version "
-            "FROM (SELECT) AS once LEFT JOIN sign_in_lookup(%s) AS found ON true",
-            [name, name],
-        )
-        account, user_id, encoded, version = cursor.fetchone()
-    account = sha256(account.encode()).hexdigest()
+    name, user_id, encoded, version = _account(username, password)
+    password = password if is_storable(password) else ""
+    account = sha256(name.encode()).hexdigest()
     network = limited_network(address)
     take(((per_address, network), (per_account, account)))
     if not connection.in_atomic_block:
@@ -146,13 +145,30 @@ def verify_password(username: str, password: str, address: str) -> tuple[UUID, i
     with _hashing:
         # An unusable hash is checked as slowly as any other: nobody costs as much as somebody.
         is_right = check_password(password, encoded or UNUSABLE_PASSWORD_PREFIX)
-    if is_right:
+    if is_right and user_id is not None and version is not None:
         per_address.give_back(network)
         per_account.forget(account)
         return user_id, version
     logger.warning("refused: wrong username or password, from %s", address)
-    message = "Invalid username/password."
-    raise NotSignedIn(message)
+    raise WrongPassword(user_id, version)
+
+
+def _account(username: str, password: str) -> tuple[str, UUID | None, str | None, int | None]:
+    """Return what failures are counted under, and who that is now: id, hash, version.
+
+    Counted under the spelling that the look-up compares: any other one would give an account as
+    many budgets as there are ways to write its name.
+    """
+    # A password that cannot be stored was never set; that is found out as slowly as any other one.
+    name = account_name(username) if is_storable(password) else ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT lower(%s::text), found.user_id, found.password, found.credential_version "
+            "FROM (SELECT) AS once LEFT JOIN sign_in_lookup(%s) AS found ON true",
+            [name, name],
+        )
+        row: tuple[str, UUID | None, str | None, int | None] = cursor.fetchone()
+    return row
 
 
 def _remembered_key(username: str, password: str) -> str:
@@ -182,6 +198,34 @@ def _recall(key: str) -> Identity | None:
     except signing.BadSignature:
         return None
     return identify(UUID(user_id), version)
+
+
+def _remember_refusal(key: str, error: WrongPassword) -> None:
+    key = f"{key}:refused"
+    state = [str(error.user_id or ""), error.credential_version]
+    cache.set(key, signing.dumps(state, salt=key), settings.BASIC_REMEMBERED_SECONDS)
+
+
+def _refuse_again(key: str, username: str, password: str) -> None:
+    """Raise WrongPassword where this credential was refused minutes ago and nothing changed since.
+
+    A script that goes on with an old password costs no hash each time, and locks nobody out.
+    """
+    key = f"{key}:refused"
+    try:
+        value = cache.get(key)
+    except Exception:
+        logger.exception("a remembered refusal cannot be read")
+        return
+    if not isinstance(value, str):
+        return
+    try:
+        state = signing.loads(value, salt=key, max_age=settings.BASIC_REMEMBERED_SECONDS)
+    except signing.BadSignature:
+        return
+    _name, user_id, _encoded, version = _account(username, password)
+    if state == [str(user_id or ""), version]:
+        raise WrongPassword(user_id, version)
 
 
 def basic_parts(header: str) -> tuple[str, str]:
@@ -216,16 +260,22 @@ def basic_identity(username: str, password: str, address: str) -> Identity:
     """Return who has that username and password.
 
     Verified ones are remembered for BASIC_REMEMBERED_SECONDS under an HMAC, bound to the
-    credential's version, so that polling does not hash. Raises NotSignedIn and RateLimited.
+    credential's version, so that polling does not hash; refused ones likewise. Raises NotSignedIn
+    and RateLimited.
     """
     key = _remembered_key(username, password)
     identity = _recall(key)
     if identity is not None:
         return identity
+    _refuse_again(key, username, password)
     if not connection.in_atomic_block:
         connection.close()
     with _alone(key):
-        return _recall(key) or _verified(username, password, address, key)
+        identity = _recall(key)
+        if identity is not None:
+            return identity
+        _refuse_again(key, username, password)
+        return _verified(username, password, address, key)
 
 
 @contextmanager
@@ -249,7 +299,11 @@ def _alone(key: str) -> Iterator[None]:
 
 
 def _verified(username: str, password: str, address: str, key: str) -> Identity:
-    user_id, version = verify_password(username, password, address)
+    try:
+        user_id, version = verify_password(username, password, address)
+    except WrongPassword as error:
+        _remember_refusal(key, error)
+        raise
     identity = identify(user_id, version)
     if identity is None:
         # Deactivated, or changed, between two statements.

@@ -46,16 +46,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("signate.request")
 SIGN_IN_PATHS = frozenset({"/login/", "/logout/"})
+LEGACY_PATHS = "/api/"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 
 
 class SignateRequest(HttpRequest):
-    """What views see: a request that knows who asks. A type only: Django makes the object."""
+    """What views see: a request that knows who asks. A type only: Django makes the object.
+
+    `refusal` is there below LEGACY_PATHS only, when the credential or the tenant was refused.
+    """
 
     actor: Actor
     credential: str
     host: Host
     id: str
+    refusal: DomainError
 
 
 def refusal(error: DomainError, request: HttpRequest | None = None) -> JsonResponse:
@@ -197,7 +202,10 @@ class ActorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Resolve who asks for which tenant; answer 401, 403, 429 or 503 when that fails."""
+        """Resolve who asks for which tenant; answer 401, 403, 429 or 503 when that fails.
+
+        Below LEGACY_PATHS a refusal is left to the endpoint.
+        """
         request.actor, request.credential = ANONYMOUS, ""  # type: ignore[attr-defined]
         if is_link(request):
             return self.get_response(request)
@@ -220,6 +228,11 @@ class ActorMiddleware:
                 request.host.name,  # type: ignore[attr-defined]
                 request.headers.get("X-Tenant-ID", ""),
             )
+            if request.path.startswith(LEGACY_PATHS):
+                # Its endpoints refuse in words of their own, and say which methods they have.
+                request.actor, request.credential = ANONYMOUS, ""  # type: ignore[attr-defined]
+                request.refusal = error  # type: ignore[attr-defined]
+                return self.get_response(request)
             return refusal(error, request)
         except (OperationalError, InterfaceError) as error:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected

@@ -10,10 +10,13 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from html import escape
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from django.http import HttpResponse
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse, StreamingHttpResponse
 
 from assets.legacy.errors import LegacyError, detail, of_domain
 from assets.legacy.negotiation import HTML, JSON, PARSES, RENDERS, wanted_type
@@ -52,7 +55,8 @@ class Call:
     path: Mapping[str, str]
 
 
-Handler = Callable[[Call], Answer | HttpResponse]
+Response = HttpResponse | StreamingHttpResponse
+Handler = Callable[[Call], Answer | Response]
 Admission = Callable[["SignateRequest"], "Actor"]
 
 
@@ -68,6 +72,37 @@ class Method:
     permission: str
     kind: str = "kept"
     streams: bool = False
+
+
+def _unless_known(request: SignateRequest, response: Response) -> Response:
+    """Return 304 where the client has this answer already."""
+    if not isinstance(response, HttpResponse) or not response.content:
+        return response
+    tag = f'"{blake2b(response.content, digest_size=16).hexdigest()}"'
+    known = [one.strip() for one in request.headers.get("If-None-Match", "").split(",")]
+    if tag in known or f"W/{tag}" in known:
+        response = HttpResponse(status=304)
+        del response["Content-Type"]
+    response["ETag"] = tag
+    return response
+
+
+def _refuse_foreign_page(request: SignateRequest) -> None:
+    """Refuse what a page of another site makes a browser do with a password it keeps."""
+    if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+        raise detail(403, "CSRF Failed: pages of other sites cannot do this.")
+
+
+def _without_body(request: SignateRequest) -> Any:
+    """Return a request whose CSRF token can come in a header only.
+
+    Django would look for it in the body first, and read all of an upload into memory.
+    """
+    bodiless: Any = WSGIRequest({**request.META, "wsgi.input": BytesIO(), "CONTENT_LENGTH": "0"})
+    bodiless._dont_enforce_csrf_checks = getattr(  # noqa: SLF001 -- Django's own test client sets it
+        request, "_dont_enforce_csrf_checks", False
+    )
+    return bodiless
 
 
 class Endpoint:
@@ -89,7 +124,7 @@ class Endpoint:
         names = {*self.methods, "OPTIONS", *(["HEAD"] if "GET" in self.methods else [])}
         return ", ".join(name for name in METHODS if name in names)
 
-    def __call__(self, request: SignateRequest, version: str, **path: str) -> HttpResponse:
+    def __call__(self, request: SignateRequest, version: str, **path: str) -> Response:
         """Answer one request."""
         if request.method not in METHODS:
             return HttpResponse(
@@ -106,14 +141,16 @@ class Endpoint:
         except DomainError as error:
             refused = of_domain(error)
             answer = Answer(refused.body, refused.status, headers=refused.headers)
-        response = answer if isinstance(answer, HttpResponse) else self.render(answer, kind)
+        response = self.render(answer, kind) if isinstance(answer, Answer) else answer
+        if request.method in {"GET", "HEAD"} and response.status_code == 200:
+            response = _unless_known(request, response)
         response["Allow"] = self.allow
         response["Vary"] = "Accept, Authorization, Cookie, X-Tenant-ID"
         return response
 
     def answer(
         self, request: SignateRequest, version: str, path: Mapping[str, str]
-    ) -> Answer | HttpResponse:
+    ) -> Answer | Response:
         """Return what the handler says; raises LegacyError or DomainError."""
         refusal = getattr(request, "refusal", None)
         if refusal is not None:
@@ -130,13 +167,15 @@ class Endpoint:
         method = self.methods.get("GET" if request.method == "HEAD" else str(request.method))
         if method is None:
             raise detail(405, f'Method "{request.method}" not allowed.')
+        if method.kind == "relayed" or request.method not in SAFE:
+            _refuse_foreign_page(request)
         actor = self.admit(request) if self.admit else self.member(request)
         if method.permission:
             actor.require(method.permission)
         call = Call(request, actor, version, path)
         if method.streams:
             return method.handle(call)
-        with acting_as(actor):
+        with acting_as(actor, read_only=request.method in SAFE):
             return method.handle(call)
 
     def member(self, request: SignateRequest) -> Actor:
@@ -146,7 +185,7 @@ class Endpoint:
             raise NotSignedIn(NOT_SIGNED_IN)
         actor.entered()
         if request.credential == "session" and request.method not in SAFE:
-            reason = csrf_refusal(request)
+            reason = csrf_refusal(_without_body(request))
             if reason is not None:
                 raise detail(403, f"CSRF Failed: {reason}")
         return actor

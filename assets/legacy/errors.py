@@ -17,6 +17,7 @@ from tenancy.errors import (
     PermissionDenied,
     QuotaExceeded,
     RateLimited,
+    StorageFull,
     TenantRefused,
     TenantRequired,
 )
@@ -69,6 +70,8 @@ def of_domain(error: DomainError) -> LegacyError:
     if isinstance(error, TenantRefused):
         title = "Tenant access refused"
         return LegacyError(403, {"error": title, "message": error.message, "code": error.code})
+    if isinstance(error, StorageFull):
+        return detail(507, DISK_FULL)
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             return LegacyError(status, {"detail": error.message}, _headers(error))

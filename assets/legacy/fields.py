@@ -17,6 +17,7 @@ from django.http import QueryDict
 from django.utils.dateparse import parse_datetime, parse_time
 
 REQUIRED = "This field is required."
+REQUIRED_IF_NO_VIDEO = "This field is required for non-video assets."
 NULL = "This field may not be null."
 BLANK = "This field may not be blank."
 NOT_TEXT = "Not a valid string."
@@ -78,6 +79,11 @@ def storable(value: str) -> str:
         if 0xD800 <= ord(letter) <= 0xDFFF:
             raise Refused(f"Surrogate characters are not allowed: U+{ord(letter):X}.")
     return value
+
+
+def is_storable(value: str) -> bool:
+    """Return whether a database can keep a text."""
+    return "\x00" not in value and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
 
 
 def free_text(value: Any) -> str:

@@ -7,11 +7,14 @@ one, and is not refused for it.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
+from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import QueryDict, UnreadablePostError
-from django.http.multipartparser import MultiPartParserError
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 from assets.legacy.errors import LegacyError, detail
 
@@ -49,15 +52,56 @@ def wanted_type(request: HttpRequest) -> str:
     return ranked[0][2]
 
 
-def data_of(request: HttpRequest) -> Any:
+class _NoFiles(FileUploadHandler):
+    """Reads past the files of a form: nothing here takes any."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+        raise SkipFile
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Never called: every file is skipped."""
+
+    def file_complete(self, file_size: int) -> None:
+        """Never called: every file is skipped."""
+
+
+def settle_length(request: HttpRequest, most: int) -> int:
+    """Return how many bytes the body has; one that comes in chunks is read for it, to a file.
+
+    Raises LegacyError for one of more than `most`.
+    """
+    told = str(request.META.get("CONTENT_LENGTH") or "")
+    if told.isdecimal() and len(told) <= 15:
+        return int(told)
+    if "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
+        return 0
+    source, size = request.META["wsgi.input"], 0
+    body = SpooledTemporaryFile(max_size=1_048_576)  # noqa: SIM115 -- ends with the request
+    while piece := source.read(65_536):
+        size += len(piece)
+        if size > most:
+            raise detail(413, "The request is too large.")
+        body.write(piece)
+    body.seek(0)
+    request.META["CONTENT_LENGTH"] = str(size)
+    request._stream = cast("BinaryIO", body)  # noqa: SLF001 -- where Django reads
+    return size
+
+
+def data_of(request: HttpRequest, *, files: FileUploadHandler | None = None) -> Any:
     """Return what the body says: decoded JSON, a form, or an empty object for no body at all.
 
-    Raises LegacyError for a body that cannot be read, or of a type that nobody reads.
+    Files of a form go to `files`, and nowhere without it. To be called once per request. Raises
+    LegacyError for a body that cannot be read, or of a type that nobody reads.
     """
     kind = request.content_type or ""
+    settle_length(request, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     try:
         if kind == MULTIPART:
-            return request.POST
+            # Not `request.POST`, which is empty for PUT and PATCH.
+            handlers = [files or _NoFiles(request)]
+            return MultiPartParser(request.META, request, handlers, "utf-8").parse()[0]
         body = request.body
     except MultiPartParserError as error:
         raise detail(400, f"Multipart form parse error - {error}") from None

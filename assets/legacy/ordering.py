@@ -9,17 +9,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import connection
+from django.utils import timezone
 
+from assets.legacy.fields import is_storable
 from assets.models import Asset
+from tenancy.events import Event, publish
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from uuid import UUID
     from zoneinfo import ZoneInfo
 
+    from tenancy.actors import Actor
 
-def place_among_active(row: Asset, now: datetime, zone: ZoneInfo) -> list[UUID]:
-    """Put `row` at its play_order among the active assets; return the keys that changed.
+
+def take_turn(actor: Actor) -> None:
+    """Wait until no other legacy write of the tenant is under way; for this transaction.
+
+    Anthias handles one request after the other, and two that number or name the assets at once
+    would do so by what neither of them leaves behind.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"legacy:{actor.entered()}"]
+        )
+
+
+def place_among_active(row: Asset, *, actor: Actor, now: datetime, zone: ZoneInfo) -> None:
+    """Put `row` at its play_order among the active assets.
 
     Beyond the end is the end, and a negative place counts from it, as Python's lists have it. A
     row that is not active keeps its number, and so do all others that are not.
@@ -35,27 +51,30 @@ def place_among_active(row: Asset, now: datetime, zone: ZoneInfo) -> list[UUID]:
         active.insert(row.play_order, row.pk)
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE assets SET play_order = listed.place - 1 "
+            "UPDATE assets SET play_order = listed.place - 1, updated_at = %s, updated_by_id = %s "
             "FROM unnest(%s::uuid[]) WITH ORDINALITY AS listed (id, place) "
             "WHERE assets.id = listed.id AND assets.play_order <> listed.place - 1 "
             "RETURNING assets.id",
-            [active],
+            [timezone.now(), actor.user_id, active],
         )
-        return [key for (key,) in cursor.fetchall()]
+        publish(Event.ASSETS_CHANGED, [key for (key,) in cursor.fetchall()], actor=actor)
 
 
-def number_listed(tenant_id: UUID, asset_ids: list[str]) -> list[UUID]:
-    """Give each listed asset its index as play_order; return the keys that changed.
+def number_listed(asset_ids: list[str], *, actor: Actor) -> None:
+    """Give each listed asset of the tenant its index as play_order.
 
     The last place of one that comes twice counts; what is no asset takes a place all the same.
     """
-    places = {asset_id: place for place, asset_id in enumerate(asset_ids)}
+    places = {name: place for place, name in enumerate(asset_ids) if is_storable(name)}
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE assets SET play_order = listed.place "
+            "UPDATE assets SET play_order = listed.place, updated_at = %s, updated_by_id = %s "
             "FROM unnest(%s::text[], %s::int[]) AS listed (asset_id, place) "
             "WHERE assets.tenant_id = %s AND assets.asset_id = listed.asset_id "
             "AND assets.play_order <> listed.place RETURNING assets.id",
-            [list(places), list(places.values()), tenant_id],
+            [
+                *(timezone.now(), actor.user_id),
+                *(list(places), list(places.values()), actor.entered()),
+            ],
         )
-        return [key for (key,) in cursor.fetchall()]
+        publish(Event.ASSETS_CHANGED, [key for (key,) in cursor.fetchall()], actor=actor)

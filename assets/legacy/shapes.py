@@ -48,6 +48,7 @@ _COLUMNS = (
     *("is_enabled", "is_processing", "nocache", "play_order", "skip_asset_check"),
     *("skip_ssl_verify", "play_days", "play_time_from", "play_time_to", "is_reachable"),
     *("last_reachability_check", "metadata", "legacy_metadata"),
+    *("media_path", "processing_status"),
 )
 
 
@@ -72,6 +73,11 @@ def _time(column: str) -> str:
     )
 
 
+# Where a file is being fetched from, Anthias shows once it is there.
+_METADATA = (
+    "CASE WHEN processing_status IN ('pending', 'processing') AND media_path = '' "
+    "THEN metadata - 'source_url' ELSE metadata END"
+)
 # A JSON object keeps the order of these.
 _V1_SHAPE = ", ".join(
     [
@@ -80,7 +86,7 @@ _V1_SHAPE = ", ".join(
         *("nocache::int AS nocache", "play_order", "skip_asset_check::int AS skip_asset_check"),
         *("active::int AS is_active", "is_processing::int AS is_processing"),
         *("is_reachable::int AS is_reachable", _date("last_reachability_check")),
-        "COALESCE(legacy_metadata, metadata) AS metadata",
+        f"COALESCE(legacy_metadata, {_METADATA}) AS metadata",
     ]
 )
 _V2_SHAPE = ", ".join(
@@ -89,7 +95,8 @@ _V2_SHAPE = ", ".join(
         *("mimetype", "is_enabled", "nocache", "play_order", "skip_asset_check"),
         *("skip_ssl_verify", "active AS is_active", "is_processing", "play_days"),
         *(_time("play_time_from"), _time("play_time_to"), "is_reachable"),
-        *(_date("last_reachability_check"), "metadata", "refresh AS refresh_interval_s"),
+        *(_date("last_reachability_check"), f"{_METADATA} AS metadata"),
+        "refresh AS refresh_interval_s",
         "headers AS custom_headers",
     ]
 )
@@ -121,8 +128,16 @@ def shown(version: str, rows: AssetQuerySet, now: datetime, zone: ZoneInfo) -> s
 # --- what each version takes --------------------------------------------------------------------
 
 _zero_or_one = integer(0, 1)
-_number = integer(-(2**31), 2**31 - 1)
+_any_integer = integer()
 _days = list_of(integer(1, 7))
+
+
+def _number(value: Any) -> int:
+    """Return a place, where Anthias knows no bounds, of 32 bits."""
+    number: int = _any_integer(value)
+    return max(-(2**31), min(2**31 - 1, number))
+
+
 NO_DAYS = (
     "play_days must contain at least one day. To stop playback entirely, disable the asset "
     "(is_enabled=false)."
@@ -142,7 +157,7 @@ _V1_CREATE: Mapping[str, Field] = {
     "uri": Field(text, required=True),
     "start_date": Field(instant),
     "end_date": Field(instant),
-    "duration": Field(duration_text),
+    "duration": Field(text),
     "mimetype": Field(text, required=True),
     "is_enabled": Field(_zero_or_one),
     "is_processing": Field(_zero_or_one),
@@ -156,7 +171,7 @@ _V1_2_CREATE: Mapping[str, Field] = {
     "uri": Field(text, required=True),
     "start_date": Field(instant, required=True),
     "end_date": Field(instant, required=True),
-    "duration": Field(duration_text, required=True),
+    "duration": Field(text, required=True),
     "mimetype": Field(text, required=True),
     "is_enabled": Field(_zero_or_one, required=True),
     "is_processing": Field(_zero_or_one),
@@ -191,7 +206,7 @@ _V1_UPDATE: Mapping[str, Field] = {
     "name": Field(text, required=True),
     "start_date": Field(instant, required=True),
     "end_date": Field(instant, required=True),
-    "duration": Field(duration_text, required=True),
+    "duration": Field(text, required=True),
     "is_enabled": Field(_zero_or_one, required=True),
     "is_processing": Field(_zero_or_one),
     "nocache": Field(_zero_or_one),
@@ -225,7 +240,8 @@ def read_asset(
 ) -> dict[str, Any]:
     """Return the values of a body that makes an asset, or changes `row`.
 
-    Raises LegacyError with everything that is wrong, by field.
+    Raises LegacyError with everything that is wrong, by field. A duration of the v1 family is text
+    still: it is judged last (`settle_duration`).
     """
     fields = CREATE[version] if row is None else UPDATE[version]
     try:
@@ -238,6 +254,15 @@ def read_asset(
     if form.errors:
         raise LegacyError(400, form.errors)
     return form.values
+
+
+def settle_duration(values: dict[str, Any]) -> None:
+    """Make seconds of a duration that is text; raises LegacyError."""
+    if isinstance(values.get("duration"), str):
+        try:
+            values["duration"] = duration_text(values["duration"])
+        except Refused as error:
+            raise LegacyError(400, {"duration": error.messages}) from None
 
 
 def _check_headers(form: Form) -> None:

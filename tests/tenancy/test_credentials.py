@@ -415,8 +415,8 @@ def test_a_limited_address_cannot_lock_accounts(
     del world
     monkeypatch.setattr(per_account, "limit", 3)
     monkeypatch.setattr(per_address, "limit", 2)
-    for _ in range(10):
-        ask_as("acme-owner", "guess")
+    for number in range(10):
+        ask_as("acme-owner", f"guess {number}")
     assert ask_as("acme-owner", "guess", REMOTE_ADDR="192.0.2.9").status_code == 401
     assert ask_as("acme-owner", REMOTE_ADDR="192.0.2.10").status_code == 429
 
@@ -428,12 +428,12 @@ def test_a_success_starts_the_account_over_and_not_the_address(
     del world
     monkeypatch.setattr(per_account, "limit", 3)
     monkeypatch.setattr(per_address, "limit", 5)
-    for _ in range(2):
-        assert ask_as("acme-owner", "guess").status_code == 401
+    for number in range(2):
+        assert ask_as("acme-owner", f"guess {number}").status_code == 401
     assert ask_as("acme-owner").status_code == 200
-    for _ in range(3):
-        assert ask_as("acme-owner", "guess").status_code == 401
-    assert ask_as("acme-owner", "guess").status_code == 429
+    for number in range(2, 5):
+        assert ask_as("acme-owner", f"guess {number}").status_code == 401
+    assert ask_as("acme-owner", "guess 5").status_code == 429
     assert ask_as("acme-manager", "guess").status_code == 429
 
 
@@ -473,9 +473,50 @@ def test_no_spelling_of_a_name_has_a_budget_of_its_own(
         create_user("ivan", PASSWORD)
     if not exists:
         spellings = [f"{spelling.rstrip()}x" for spelling in spellings]
-    for spelling in spellings[:5]:
-        assert ask_as(spelling, "guess").status_code == 401
+    for number, spelling in enumerate(spellings[:5]):
+        assert ask_as(spelling, f"guess {number}").status_code == 401
     assert ask_as(spellings[5], "guess").status_code == 429
+
+
+@pytest.mark.parametrize("username", ["acme-owner", "nobody-at-all"])
+def test_a_script_with_an_old_password_locks_nobody_and_hashes_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, hashes: Counter[str], username: str
+) -> None:
+    del world
+    monkeypatch.setattr(per_account, "limit", 3)
+    monkeypatch.setattr(per_address, "limit", 3)
+    first, *others = [ask_as(username, "old") for _ in range(15)]
+    assert first.status_code == 401
+    assert all(same(first, other) for other in others)
+    assert hashes["all"] == 1
+    assert ask_as("acme-owner").status_code == 200
+
+
+def test_a_refused_password_that_becomes_the_right_one_opens_at_once(world: World) -> None:
+    assert ask_as("acme-owner", OTHER_PASSWORD).status_code == 401
+    user = id_of(world.acme.owner)
+    set_password(user, OTHER_PASSWORD)
+    assert ask_as("acme-owner", OTHER_PASSWORD).status_code == 200
+    assert ask_as("acme-owner").status_code == 401
+    set_password(user, PASSWORD)
+    assert ask_as("acme-owner").status_code == 200
+
+
+def test_a_name_that_was_refused_opens_as_soon_as_there_is_such_an_account(world: World) -> None:
+    del world
+    assert ask_as("newcomer").status_code == 401
+    create_user("newcomer", PASSWORD)
+    assert json.loads(ask_as("newcomer", host=PLATFORM).content)["credential"] == "basic"
+
+
+def test_a_remembered_refusal_is_of_no_other_credential(world: World) -> None:
+    """What lies in Redis is signed for its own key: nobody can be shut out by a copy of it."""
+    del world
+    assert ask_as("acme-owner", "old").status_code == 401
+    key = f"{credentials._remembered_key('acme-owner', 'old')}:refused"
+    right = f"{credentials._remembered_key('acme-owner', PASSWORD)}:refused"
+    cache.set(right, cache.get(key))
+    assert ask_as("acme-owner").status_code == 200
 
 
 def test_nul_makes_no_second_spelling(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,143 @@
+"""The endpoints of assets: listing, one asset, order, content, control (SPEC sections 4 and 5).
+
+One handler per resource and method; what differs between versions is in shapes and adding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from assets.legacy import adding, commands, content, file_uploads
+from assets.legacy.endpoint import Answer, Call, Endpoint, Method
+from assets.legacy.errors import LegacyError, no_asset
+from assets.legacy.fields import is_storable
+from assets.legacy.negotiation import data_of, model_of
+from assets.legacy.ordering import number_listed, place_among_active, take_turn
+from assets.legacy.shapes import MODEL_VERSIONS, read_asset, settle_duration, shown
+from assets.legacy.zones import zone_of
+from assets.library import delete_assets, update_asset
+from assets.models import Asset
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from assets.querysets import AssetQuerySet
+
+NO_IDS = 'Expected an object body with an "ids" field.'
+NOT_TEXT = "Give the ids as text, separated by commas."
+
+
+def tenants_assets(call: Call) -> AssetQuerySet:
+    """Return the assets of the tenant that a call is about."""
+    return Asset.objects.filter(tenant_id=call.actor.entered())
+
+
+def find(call: Call) -> Asset:
+    """Return the asset that the path names; raises LegacyError when the tenant has none such."""
+    row = None
+    if is_storable(call.path["asset_id"]):
+        row = tenants_assets(call).filter(asset_id=call.path["asset_id"]).first()
+    if row is None:
+        raise no_asset()
+    return row
+
+
+def as_shown(call: Call, key: UUID) -> str:
+    """Return one asset in the version of the call."""
+    return shown(call.version, tenants_assets(call).filter(pk=key), timezone.now(), zone_of(call))
+
+
+def listed(call: Call) -> Answer:
+    """Answer every asset of the tenant in the order they were added in."""
+    rows = tenants_assets(call).in_insertion_order()
+    return Answer(raw=f"[{shown(call.version, rows, timezone.now(), zone_of(call))}]")
+
+
+def read(call: Call) -> Answer:
+    """Answer one asset."""
+    name = call.path["asset_id"]
+    rows = tenants_assets(call).filter(asset_id=name)
+    text = shown(call.version, rows, timezone.now(), zone_of(call)) if is_storable(name) else ""
+    if not text:
+        raise no_asset()
+    return Answer(raw=text)
+
+
+def replace(call: Call) -> Answer:
+    """Change an asset by a body that has to name the five that PUT requires."""
+    return _change(call, partial=False)
+
+
+def patch(call: Call) -> Answer:
+    """Change what a body names of an asset."""
+    return _change(call, partial=True)
+
+
+def _change(call: Call, *, partial: bool) -> Answer:
+    # What is not there is not there, whatever the body says.
+    row = find(call)
+    is_model = call.version in MODEL_VERSIONS
+    data = model_of(call.request) if is_model else data_of(call.request)
+    changes = read_asset(call.version, data, row=row, partial=partial)
+    settle_duration(changes)
+    if "video" in (row.mimetype or ""):
+        # Accepted, and not stored: a video is as long as it is.
+        changes.pop("duration", None)
+    take_turn(call.actor)
+    row = update_asset(actor=call.actor, asset=row.pk, changes=changes)
+    if not is_model:
+        place_among_active(row, actor=call.actor, now=timezone.now(), zone=zone_of(call))
+    commands.send(call.actor, commands.RELOAD)
+    return Answer(raw=as_shown(call, row.pk))
+
+
+def delete(call: Call) -> Answer:
+    """Remove an asset and its file."""
+    delete_assets(actor=call.actor, ids=[find(call).pk])
+    commands.send(call.actor, commands.RELOAD)
+    return Answer(status=204)
+
+
+def order(call: Call) -> Answer:
+    """Give the assets that a comma-separated list names their places in it."""
+    data = data_of(call.request)
+    if not isinstance(data, Mapping):
+        raise LegacyError(400, {"ids": NO_IDS})
+    ids = data.get("ids", "")
+    if not isinstance(ids, str):
+        raise LegacyError(400, {"ids": NOT_TEXT})
+    take_turn(call.actor)
+    number_listed(ids.split(","), actor=call.actor)
+    return Answer(status=204)
+
+
+def control(call: Call) -> Answer:
+    """Tell the players to switch: `next`, `previous`, `asset&<asset_id>` and whatever they know."""
+    command, _, parameter = call.path["command"].partition("&")
+    commands.send(call.actor, command, parameter)
+    return Answer("Asset switched")
+
+
+ASSETS = Endpoint(
+    "Asset List",
+    {
+        "GET": Method(listed, "assets.view"),
+        "POST": Method(adding.create, "assets.create", streams=True),
+    },
+)
+_DETAIL = {
+    "GET": Method(read, "assets.view"),
+    "PUT": Method(replace, "assets.edit"),
+    "DELETE": Method(delete, "assets.delete"),
+}
+ASSET = Endpoint("Asset", {**_DETAIL, "PATCH": Method(patch, "assets.edit")})
+ASSET_WITHOUT_PATCH = Endpoint("Asset", _DETAIL)
+ORDER = Endpoint("Playlist Order", {"POST": Method(order, "assets.edit")})
+CONTENT = Endpoint("Asset Content", {"GET": Method(content.read, "assets.view")})
+CONTROL = Endpoint("Asset Control", {"GET": Method(control, "devices.control", kind="relayed")})
+FILE_ASSET = Endpoint(
+    "File Asset", {"POST": Method(file_uploads.receive_file, "assets.create", streams=True)}
+)
