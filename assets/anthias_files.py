@@ -92,10 +92,11 @@ def conf_text(settings: Mapping[str, str | int | bool]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_conf(content: bytes) -> dict[str, str]:
-    """Return the settings of an `anthias.conf` that a tenant may take over, as text.
+def read_conf(content: bytes) -> dict[str, str | int | bool]:
+    """Return the settings of an `anthias.conf` that a tenant may take over, by their names.
 
-    Nothing for a file that cannot be read; never a key, an account or a path.
+    Switches and numbers as such where they are; nobody has judged the values. Nothing for a file
+    that cannot be read; never a key, an account or a path.
     """
     parser = configparser.RawConfigParser(strict=False)
     try:
@@ -103,12 +104,21 @@ def read_conf(content: bytes) -> dict[str, str]:
     except (configparser.Error, UnicodeDecodeError):
         return {}
     return {
-        name: parser[section][name].replace("%%", "%")
+        name: _value(default, parser[section][name].replace("%%", "%"))
         for section, names in _SETTINGS.items()
         if parser.has_section(section)
-        for name in names
+        for name, default in names.items()
         if name not in _OURS and parser.has_option(section, name) and parser[section][name]
     }
+
+
+def _value(default: str, text: str) -> str | int | bool:
+    """Return a setting as what its default is: a switch, a number or text."""
+    if default in {"on", "off"} and text.lower() in configparser.RawConfigParser.BOOLEAN_STATES:
+        return configparser.RawConfigParser.BOOLEAN_STATES[text.lower()]
+    if default.isdecimal() and text.isdecimal() and text.isascii() and len(text) < 10:
+        return int(text)
+    return text
 
 
 def default_assets_text() -> str:

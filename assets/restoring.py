@@ -283,7 +283,7 @@ class _Reading:
     folder: Path
     limits: Limits
     notes: list[str] = field(default_factory=list)
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str | int | bool] = field(default_factory=dict)
     _media_folder: str = ""
     _database: Path = field(default_factory=Path)
 

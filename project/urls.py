@@ -42,6 +42,7 @@ urlpatterns = [
     path("logout/", tenancy_views.sign_out, name="logout"),
     path("healthz", healthz),
     path("media/", include("assets.urls")),
+    path("", include("assets.legacy.backup_urls")),
     path("api", no_page),
     path("api/", include("assets.legacy.urls")),
     path("uploads/", include("assets.upload_urls")),

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tests.legacy.replayer import Replayer
 
 PLAYERS = "waits for the slice of players: devices, settings, commands, telemetry"
-BACKUP = "waits for the slice of backups"
 # Each with why; docs/anthias-compatibility.md has those that stay.
 DIFFERENT: dict[str, str] = {
     **dict.fromkeys(
@@ -27,16 +26,10 @@ DIFFERENT: dict[str, str] = {
             *("v2_settings_default_assets", "v2_settings_default_duration_used"),
             *("v2_settings_patch_bad_2", "v2_settings_patch_ok_1", "v2_settings_patch_ok_2"),
             *("v2_settings_patch_ok_3", "v2_settings_timezone_info"),
-        ),
-        PLAYERS,
-    ),
-    **dict.fromkeys(
-        (
             *("v1_auth_bad_write", "v2_auth_bad_write", "v1_backup_named"),
-            *("v1_recover_errors", "v2_recover_errors"),
             *("v1_recover_roundtrip", "v2_recover_roundtrip"),
         ),
-        BACKUP,
+        PLAYERS,
     ),
     "v2_auth_docs": "the pages of Anthias's own web interface",
     "v2_auth_off_ignores_header": "there is no service without authentication",
