@@ -90,7 +90,8 @@ def test_nobody_else_fetches_a_backup(acme: Inhabited, client_of: Callable[..., 
         assert client_of("acme-owner").get(f"/static_with_mime/{odd}").status_code == 404
     assert client_of(host=f"acme.{PLATFORM}").get(f"/static_with_mime/{name}").status_code == 401
     assert client_of("acme-viewer").get(f"/static_with_mime/{name}").status_code == 403
-    _, secret = register_device(actor=acme.owner, values={"name": "x"})
+    with acting_as(acme.owner):
+        _, secret = register_device(actor=acme.owner, values={"name": "x"})
     device = Client(headers={"Authorization": f"Bearer {secret}"}, HTTP_HOST=f"acme.{PLATFORM}")
     assert device.get(f"/static_with_mime/{name}").status_code == 403
     assert device.post("/api/v2/backup").status_code == 403
