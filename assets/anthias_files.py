@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SETTINGS_FOLDER, MEDIA_FOLDER = ".anthias", "anthias_assets"
 CONF, DATABASE, DEFAULT_ASSETS = "anthias.conf", "anthias.db", "default_assets.yml"
+# What Anthias has no place for, a line of JSON for each asset that has any of it. It lies among
+# Anthias's files, where Anthias keeps what it does not know.
+OWN = "signate.jsonl"
 # Where players look for media; rows name files by this path.
 MEDIA_PATH = "/data/anthias_assets"
 MAX_CONF_BYTES = 65_536

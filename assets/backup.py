@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 import tarfile
 from contextlib import closing
 from datetime import UTC, timedelta
 from pathlib import PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -50,7 +51,7 @@ _COLUMNS = (
     *("id", "asset_id", "name", "uri", "md5", "start_date", "end_date", "duration", "mimetype"),
     *("is_enabled", "is_processing", "nocache", "play_order", "skip_asset_check", "is_reachable"),
     *("last_reachability_check", "play_days", "play_time_from", "play_time_to", "metadata"),
-    *("legacy_metadata", "skip_ssl_verify", "media_path", "file_size"),
+    *("legacy_metadata", "skip_ssl_verify", "media_path", "file_size", "tags", "description"),
 )
 
 
@@ -109,8 +110,9 @@ def write_backup(
     actor.require(PERMISSION)
     contents = Contents()
     database = folder / anthias.DATABASE
-    names = _Names()
-    with acting_as(actor):
+    own = folder / anthias.OWN
+    with acting_as(actor), own.open("w", encoding="utf-8") as lines:
+        names = _Names(lines)
         # One moment: the one statement that reads the assets is one, settings may be of another.
         known = {**_settings(actor), **(settings or {})}
         contents.assets = anthias.write_database(database, names.of(_assets(actor)))
@@ -124,13 +126,12 @@ def write_backup(
         archive.addfile(_member(anthias.SETTINGS_FOLDER, now, folder=True))
         conf = anthias.conf_text(known).encode()
         _add(archive, f"{anthias.SETTINGS_FOLDER}/{anthias.CONF}", conf, now)
-        with database.open("rb") as rows:
-            member = _member(f"{anthias.SETTINGS_FOLDER}/{anthias.DATABASE}", now)
-            member.size = database.stat().st_size
-            archive.addfile(member, rows)
+        _add_file(archive, f"{anthias.SETTINGS_FOLDER}/{anthias.DATABASE}", database, now)
         archive.addfile(_member(f"{anthias.SETTINGS_FOLDER}/backups", now, folder=True))
         listed = anthias.default_assets_text().encode()
         _add(archive, f"{anthias.SETTINGS_FOLDER}/{anthias.DEFAULT_ASSETS}", listed, now)
+        if names.has_own:
+            _add_file(archive, f"{anthias.SETTINGS_FOLDER}/{anthias.OWN}", own, now)
         archive.addfile(_member(anthias.MEDIA_FOLDER, now, folder=True))
         for name, key in sorted(names.files.items()):
             try:
@@ -205,13 +206,19 @@ def _assets(actor: Actor) -> Iterator[dict[str, Any]]:
 class _Names:
     """What each asset's file is called in the archive: as its uri says, where that is a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: TextIO) -> None:
         self.files: dict[str, str] = {}
+        self.has_own = False
+        self._own = own
         self._contents: dict[str, tuple[str | None, int | None]] = {}
 
     def of(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield the rows as Anthias has them, and note the files they name."""
+        """Yield the rows as Anthias has them; note the files they name, and what it has not."""
         for row in rows:
+            if row["tags"] or row["description"]:
+                self.has_own = True
+                kept = {name: row[name] for name in ("asset_id", "tags", "description")}
+                self._own.write(json.dumps(kept) + "\n")
             if row["legacy_metadata"] is not None:
                 row["metadata"] = row["legacy_metadata"]
             if row["media_path"]:
@@ -271,6 +278,13 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, modified: datetime
     member = _member(name, modified)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))
+
+
+def _add_file(archive: tarfile.TarFile, name: str, path: Path, modified: datetime) -> None:
+    member = _member(name, modified)
+    member.size = path.stat().st_size
+    with path.open("rb") as file:
+        archive.addfile(member, file)
 
 
 def _free_name(tenant_id: UUID, player_name: str, now: datetime) -> str:

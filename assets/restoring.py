@@ -8,22 +8,24 @@ What a restore replaces stays until it is undone, forgotten, or a week is over.
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from assets import replaced
 from assets.anthias_database import AnthiasRow, NotAnAnthiasDatabase, open_database
-from assets.anthias_files import MAX_CONF_BYTES, read_conf
+from assets.anthias_files import MAX_CONF_BYTES, OWN, SETTINGS_FOLDER, read_conf
 from assets.archives import Archive, InvalidArchive, Kind, Limits
 from assets.backup import open_backup
 from assets.import_media import MediaFolder
 from assets.importing import delete_imported, import_restored, lock_tenant
+from assets.library import clean_description, clean_tags
 from assets.models import Backup, ImportRun, Restore
 from assets.storage import delete_media
 from assets.workspaces import workspace
@@ -32,6 +34,7 @@ from tenancy.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
 from tenancy.events import Event, publish
 from tenancy.limits import quota_refusal, storage_left, within_quota
 from tenancy.models import TenantUsage
+from tenancy.tenants import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +50,8 @@ if TYPE_CHECKING:
 KEPT_FOR = timedelta(days=7)
 LIMITS = Limits()
 MAX_DATABASE_BYTES = 256 * 1024 * 1024
+MAX_OWN_BYTES = 64 * 1024 * 1024
+MAX_OWN_LINE = 100_000
 MAX_NOTES = 100
 
 # The folder of settings, its files, and the folder of media: of today, and of before the renaming.
@@ -254,11 +259,34 @@ def _finish(restore: Restore, report: ImportReport, reading: _Reading, *, actor:
     for row in report.rows:
         name = row.original_asset_id or "(no id)"
         reading.note(f"{name}: {row.status.value}: {'; '.join(row.notes)}")
+    _apply_own(reading, restore.run)
     restore.assets = report.migrated
     restore.notes = reading.notes
     restore.save(update_fields=["assets", "notes"])
     made = restore.run.rows.filter(asset__isnull=False).values_list("asset_id", flat=True)
     publish(Event.ASSETS_CREATED, made, actor=actor)
+
+
+def _apply_own(reading: _Reading, run: ImportRun) -> None:
+    """Give the restored assets the tags and descriptions that a backup of Signate has beside."""
+    with connection.cursor() as cursor:
+        for asset_id, tags, description in reading.own_values():
+            cursor.execute(
+                "UPDATE assets SET tags = %s, description = %s FROM asset_migrations AS made "
+                "WHERE made.tenant_id = assets.tenant_id AND made.asset_id = assets.id "
+                "AND made.run_id = %s AND assets.asset_id = %s",
+                [tags, description, run.pk, asset_id],
+            )
+
+
+def _own_values(line: bytes) -> tuple[str, list[str], str]:
+    """Return what a line says; raises what a line can be wrong in."""
+    found = json.loads(line)
+    asset_id, tags, description = (found[name] for name in ("asset_id", "tags", "description"))
+    texts = [asset_id, description, *(tags if isinstance(tags, list) else [None])]
+    if not all(isinstance(one, str) for one in texts):
+        raise TypeError
+    return clean_text(asset_id), clean_tags(tags), clean_description(description)
 
 
 def _file_of(uri: str | None) -> str:
@@ -285,6 +313,7 @@ class _Reading:
     notes: list[str] = field(default_factory=list)
     settings: dict[str, str | int | bool] = field(default_factory=dict)
     _media_folder: str = ""
+    _own: Path | None = None
     _database: Path = field(default_factory=Path)
 
     def note(self, sentence: str) -> None:
@@ -338,6 +367,11 @@ class _Reading:
                 return
             if root != settings_folder:
                 continue
+            if place == (SETTINGS_FOLDER, OWN) and member.size <= MAX_OWN_BYTES:
+                self._own = self.folder / "own"
+                with self._own.open("wb") as target:
+                    target.writelines(archive.chunks())
+                return
             if name == conf and member.size <= MAX_CONF_BYTES:
                 confs[f"{root}/{name}"] = b"".join(archive.chunks())
                 return
@@ -388,6 +422,19 @@ class _Reading:
                 with path.open("wb") as target:
                     target.writelines(archive.chunks())
         return files
+
+    def own_values(self) -> Iterator[tuple[str, list[str], str]]:
+        """Yield asset_id, tags and description of every line that says so properly."""
+        if self._own is None:
+            return
+        with self._own.open("rb") as lines:
+            while line := lines.readline(MAX_OWN_LINE):
+                try:
+                    found = _own_values(line)
+                except (ValueError, TypeError, KeyError, RecursionError, InvalidInput):
+                    self.note(f"{SETTINGS_FOLDER}/{OWN}: a line that cannot be used was left out")
+                else:
+                    yield found
 
     def _pass_over(self, member: Member) -> None:
         is_folder = member.kind is Kind.FOLDER

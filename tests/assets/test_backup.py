@@ -249,12 +249,17 @@ def test_a_round_trip_changes_nothing_that_anthias_knows(acme: Inhabited) -> Non
             play_time_to=time(6, 0, 0, 500),
             metadata={"headers": {"X-A": "ä"}, "refresh_interval_s": 60},
         )
+        Asset.objects.filter(pk=acme.assets[1].pk).update(description='Two\nlines, "ü"')
     before = {version: listed(acme.owner, version) for version in (V1, V2)}
     backup = create_backup(actor=acme.owner)
     with acting_as(acme.owner):
         Asset.objects.all().delete()
     restore_backup(backup.pk, actor=acme.owner)
     assert {version: listed(acme.owner, version) for version in (V1, V2)} == before
+    with acting_as(acme.owner):
+        own = list(Asset.objects.order_by("pk").values_list("tags", "description"))
+    mark = [acme.marker]
+    assert own == [(mark, ""), (mark, 'Two\nlines, "ü"'), (mark, ""), ([], "")]
     assert usage(acme.owner) == (4, len(PIXEL) + 1000 + backup.size)
 
 

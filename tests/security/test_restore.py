@@ -107,6 +107,37 @@ def test_only_regular_files_directly_in_the_two_folders_are_read(
     assert not Path("/tmp/signate-escape").exists()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[1]",
+        b"null",
+        b'{"asset_id": "a"}',
+        b'{"asset_id": 1, "tags": [], "description": ""}',
+        b'{"asset_id": "a", "tags": "lobby", "description": 5}',
+        b'{"asset_id": "a", "tags": [{}], "description": ""}',
+        b'{"asset_id": "a", "tags": ["\\u0000"], "description": ""}',
+        b'{"asset_id": "a", "tags": ["\\ud800"], "description": ""}',
+        b'{"asset_id": "a", "tags": ["x"], "description": "' + b"x" * 10_001 + b'"}',
+        b"[" * 90_000,
+        b"\xff\xfe",
+    ],
+)
+def test_tags_and_descriptions_are_judged_like_anybodys(
+    acme: Inhabited, globex: Inhabited, honest: dict[str, bytes | None], line: bytes
+) -> None:
+    good = b'{"asset_id": "a", "tags": ["lobby"], "description": "kept"}\n'
+    foreign = b'{"asset_id": "only-globex", "tags": ["taken"], "description": "taken"}\n'
+    honest[".anthias/signate.jsonl"] = good + foreign + line + b"\n"
+    restore = restore_archive(archive_of(honest), actor=acme.owner, source="x.tgz")
+    assert ".anthias/signate.jsonl: a line that cannot be used was left out" in restore.notes
+    with acting_as(acme.owner):
+        assert list(Asset.objects.values_list("tags", "description")) == [(["lobby"], "kept")]
+    with acting_as(globex.owner):
+        assert not Asset.objects.filter(description="taken").exists()
+
+
 def test_what_was_passed_over_is_told(acme: Inhabited, honest: dict[str, bytes | None]) -> None:
     honest |= {"../up": b"x", "anthias_assets/stray.gif": b"x", "anthias_assets/a.gif": b"GIF89a"}
     file = archive_of(honest, special("anthias_assets/link", tarfile.SYMTYPE, "/etc/passwd"))
@@ -357,7 +388,7 @@ def test_restores_at_once_come_one_after_the_other(place_of_its_own: Actor) -> N
     assert errors == []
     with acting_as(place_of_its_own):
         assert Asset.objects.count() == 43
-        made = list(Restore.objects.filter(forgotten_at=None).order_by("created_at"))
+        made = list(Restore.objects.exclude(replaced=0).order_by("created_at"))
     assert [row.replaced for row in made] == [3, 43, 43]
     for row in reversed(made):
         undo_restore(row.pk, actor=place_of_its_own)
