@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from assets.storage import delete_media, media_key, store_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from uuid import UUID
 
@@ -34,18 +35,25 @@ _NONE = Media()
 class MediaFolder:
     """A folder of media. With `copying` off (a dry run) files are looked at and not copied."""
 
-    def __init__(self, folder: Path | None, *, copying: bool) -> None:
-        """List the folder once; `folder` None means that no media came along."""
-        self.folder = folder
+    def __init__(
+        self, folder: Path | None, *, copying: bool, files: Mapping[str, Path] | None = None
+    ) -> None:
+        """List the folder once; None means that no media came along.
+
+        `files` are given instead of a folder: where each file lies, by its name.
+        """
+        self.came_along = folder is not None or files is not None
         self.copying = copying
         self.copied = 0
-        self._files: frozenset[str] = frozenset()
+        self._files: Mapping[str, Path] = files or {}
         self._keys: list[str] = []
         if folder is not None:
             with os.scandir(folder) as entries:
-                self._files = frozenset(
-                    entry.name for entry in entries if entry.is_file(follow_symlinks=False)
-                )
+                self._files = {
+                    entry.name: folder / entry.name
+                    for entry in entries
+                    if entry.is_file(follow_symlinks=False)
+                }
 
     def of(self, uri: str | None, *, tenant_id: UUID, asset_id: UUID) -> Media:
         """Copy the file that `uri` names, if it names one, and say what came of it.
@@ -55,11 +63,11 @@ class MediaFolder:
         name = uri.rsplit("/", 1)[-1] if uri and uri.startswith("/") else ""
         if not name:
             return _NONE
-        if self.folder is None:
+        if not self.came_along:
             return Media(notes=("media: no folder was given, the file was not copied",))
-        if name not in self._files:
+        path = self._files.get(name)
+        if path is None:
             return Media(notes=(f"media: there is no file {name} in the folder",))
-        path = self.folder / name
         try:
             with path.open("rb") as file:
                 md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))

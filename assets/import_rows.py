@@ -75,8 +75,9 @@ _TYPES = {
 _EXPRESSIONS = {
     "play_days": "play_days::smallint[]",
     "metadata": (
-        "metadata::jsonb || jsonb_build_object('migrated_from_sqlite', true, "
-        "'original_asset_id', original_asset_id)"
+        "metadata::jsonb || CASE WHEN %(marked)s THEN jsonb_build_object("
+        "'migrated_from_sqlite', true, 'original_asset_id', original_asset_id) "
+        "ELSE '{}'::jsonb END"
     ),
     "legacy_metadata": "legacy_metadata::jsonb",
 }
@@ -116,9 +117,16 @@ FROM imported_assets ORDER BY id
 
 
 def insert_batch(
-    rows: Sequence[ImportedAsset], *, run: ImportRun, user_id: UUID | None, now: datetime
+    rows: Sequence[ImportedAsset],
+    *,
+    run: ImportRun,
+    user_id: UUID | None,
+    now: datetime,
+    marked: bool = True,
 ) -> None:
     """Insert assets and their records of migration in the order of `rows`.
+
+    Assets are `marked` as imported in their tags and metadata, or left as they were.
 
     Raises django.db.Error as soon as one row is refused; call it within a savepoint.
     """
@@ -127,7 +135,8 @@ def insert_batch(
         "run": run.pk,
         "user": user_id,
         "now": now,
-        "tags": TAGS,
+        "tags": TAGS if marked else [],
+        "marked": marked,
     }
     with connection.cursor() as cursor:
         cursor.execute(_CREATE)

@@ -25,6 +25,7 @@ from assets.models import (
     ImportRun,
     MigrationStatus,
     ProcessingStatus,
+    Restore,
     new_asset_id,
 )
 from assets.storage import delete_media, media_keys
@@ -75,6 +76,17 @@ def import_library(path: Path, *, actor: Actor, **options: Unpack[ImportOptions]
         return _Import(library, media, options, actor).run()
 
 
+def import_restored(
+    library: AnthiasDatabase, media: MediaFolder, *, actor: Actor, run: ImportRun
+) -> ImportReport:
+    """Import an open library inside the open door of the actor's tenant, as a run that is begun.
+
+    Every asset_id is kept and nothing is marked. The caller has checked the permission, and takes
+    the media back when the door fails. Raises QuotaExceeded at the first row beyond a limit.
+    """
+    return _Import(library, media, {}, actor, restoring=run).run()
+
+
 def import_into_new_tenant(
     path: Path,
     *,
@@ -107,28 +119,37 @@ def rollback_import(run_id: UUID, *, actor: Actor) -> RollbackReport:
     """
     tenant_id = actor.require("assets.import")
     with acting_as(actor):
-        _lock_tenant(tenant_id)
+        lock_tenant(tenant_id)
         run = ImportRun.objects.select_for_update().filter(pk=run_id).first()
         if run is None:
             raise NotFound(f"There is no import run {run_id} in this tenant.", field=("run",))
+        restored = Restore.objects.filter(tenant_id=tenant_id, run=run).first()
+        if restored is not None:
+            message = f"The run {run_id} was a restore: undo the restore {restored.pk} instead."
+            raise Conflict(message, field=("run",))
         if run.rolled_back_at is not None:
             at = run.rolled_back_at.isoformat(timespec="seconds")
             raise Conflict(f"The import run {run_id} was rolled back at {at}.", field=("run",))
-        with connection.cursor() as cursor:
-            cursor.execute("DISCARD PLANS")  # as in import_rows: the foreign key's plan
-            cursor.execute(
-                "DELETE FROM assets USING asset_migrations AS made "
-                "WHERE made.run_id = %s AND made.migration_status = 'migrated' "
-                "AND assets.id = made.asset_id AND assets.tenant_id = made.tenant_id "
-                "RETURNING assets.tenant_id, assets.id, assets.media_path, assets.thumbnail_url",
-                [run.pk],
-            )
-            deleted = cursor.fetchall()
-        run.rolled_back_at = timezone.now()
-        run.save(update_fields=["rolled_back_at"])
-        media = [key for row in deleted for key in media_keys(*row)]
+        deleted, media = delete_imported(run)
         transaction.on_commit(lambda: delete_media(media), robust=True)
     return RollbackReport(run.pk, run.source, len(deleted), len(media))
+
+
+def delete_imported(run: ImportRun) -> tuple[list[UUID], list[str]]:
+    """Delete the assets that a run made, inside the door; return their keys and their files'."""
+    with connection.cursor() as cursor:
+        cursor.execute("DISCARD PLANS")  # as in import_rows: the foreign key's plan
+        cursor.execute(
+            "DELETE FROM assets USING asset_migrations AS made "
+            "WHERE made.run_id = %s AND made.migration_status = 'migrated' "
+            "AND assets.id = made.asset_id AND assets.tenant_id = made.tenant_id "
+            "RETURNING assets.tenant_id, assets.id, assets.media_path, assets.thumbnail_url",
+            [run.pk],
+        )
+        deleted = cursor.fetchall()
+    run.rolled_back_at = timezone.now()
+    run.save(update_fields=["rolled_back_at"])
+    return [row[1] for row in deleted], [key for row in deleted for key in media_keys(*row)]
 
 
 @contextmanager
@@ -149,8 +170,8 @@ def _opened(path: Path, options: ImportOptions) -> Iterator[tuple[AnthiasDatabas
             raise
 
 
-def _lock_tenant(tenant_id: UUID) -> None:
-    """Let one import or rollback at a time into a tenant; held until the transaction ends."""
+def lock_tenant(tenant_id: UUID) -> None:
+    """Let one import, restore or rollback at a time into a tenant, until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{tenant_id}:import"]
@@ -166,10 +187,13 @@ class _Import:
         media: MediaFolder,
         options: ImportOptions,
         actor: Actor,
+        *,
+        restoring: ImportRun | None = None,
     ) -> None:
         self.library = library
         self.media = media
-        self.preserve_ids = options.get("preserve_ids", False)
+        self.restoring = restoring
+        self.preserve_ids = restoring is not None or options.get("preserve_ids", False)
         self.batch_size = options.get("batch_size", BATCH_SIZE)
         self.dry_run = options.get("dry_run", False)
         self.on_progress = options.get("on_progress")
@@ -180,12 +204,12 @@ class _Import:
         self.full = ""
 
     def run(self) -> ImportReport:
-        _lock_tenant(self.tenant_id)
+        lock_tenant(self.tenant_id)
         tenant = Tenant.objects.get(pk=self.tenant_id)
         self.earlier_runs = ImportRun.objects.filter(rolled_back_at=None).exists()
         # A file name is bytes, and need not be text.
         source = self.library.path.name.encode(errors="replace").decode()
-        self.import_run = ImportRun.objects.create(
+        self.import_run = self.restoring or ImportRun.objects.create(
             tenant=tenant,
             source=source,
             source_digest=self.library.digest,
@@ -194,7 +218,7 @@ class _Import:
         self.report = ImportReport(
             tenant=tenant.slug,
             tenant_id=tenant.pk,
-            source=source,
+            source=self.import_run.source,
             era=self.library.era,
             run=None if self.dry_run else self.import_run.pk,
             dry_run=self.dry_run,
@@ -314,11 +338,21 @@ class _Import:
             return [_failed(row.original_asset_id, self.full) for row in rows]
         try:
             with transaction.atomic():
-                insert_batch(rows, run=self.import_run, user_id=self.user_id, now=now)
+                insert_batch(
+                    rows,
+                    run=self.import_run,
+                    user_id=self.user_id,
+                    now=now,
+                    marked=self.restoring is None,
+                )
         except Error as error:
             reason = _row_error(error)
             if reason is None:
                 raise
+            if self.restoring and isinstance(error, IntegrityError):
+                refusal = quota_refusal(error)
+                if refusal is not None:
+                    raise refusal from error
             if len(rows) > 1:
                 middle = len(rows) // 2
                 return self._insert(rows[:middle], now) + self._insert(rows[middle:], now)

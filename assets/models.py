@@ -384,6 +384,107 @@ class AssetMigration(TenantOwned):
         return f"{self.original_asset_id}: {self.migration_status}"
 
 
+class Backup(TenantOwned):
+    """An archive of the tenant's library in Anthias's layout, kept for download until it expires.
+
+    Its file lies under `assets.storage.backup_key`; `size` counts against the tenant's storage.
+    """
+
+    name = models.TextField()
+    size = models.BigIntegerField()
+    assets = models.BigIntegerField(default=0)
+    files = models.BigIntegerField(default=0)
+    # The files that rows name and that were not there.
+    missing = models.JSONField(default=list, blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    class Meta(TenantOwned.Meta):
+        db_table = "backups"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "name"], name="backups_tenant_name"),
+            models.CheckConstraint(condition=models.Q(size__gte=0), name="backups_size"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "created_at", "id"], name="backups_by_created_at"),
+            models.Index(fields=["tenant", "expires_at"], name="backups_by_expires_at"),
+        ]
+
+    def __str__(self) -> str:
+        """Return the archive's name."""
+        return self.name
+
+
+class Restore(TenantOwned):
+    """A library that took another one's place, which is kept until it is forgotten or expires.
+
+    `run` made the assets that are there now. `kept_bytes` are in the storage for what was
+    replaced, and count; 0 once that is back or forgotten. `settings` are the archive's.
+    """
+
+    run = models.ForeignKey(
+        ImportRun, on_delete=models.CASCADE, db_constraint=False, related_name="+", db_index=False
+    )
+    source = models.TextField()
+    assets = models.BigIntegerField(default=0)
+    replaced = models.BigIntegerField(default=0)
+    kept_bytes = models.BigIntegerField(default=0)
+    settings = models.JSONField(default=dict, blank=True)
+    # What was passed over, in sentences.
+    notes = models.JSONField(default=list, blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    undone_at = models.DateTimeField(null=True, blank=True)
+    forgotten_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "restores"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.CheckConstraint(condition=models.Q(kept_bytes__gte=0), name="restores_kept"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "created_at", "id"], name="restores_by_created_at"),
+            models.Index(fields=["tenant", "expires_at"], name="restores_by_expires_at"),
+            models.Index(fields=["tenant", "run"], name="restores_by_run"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what was restored and when."""
+        return f"{self.source} at {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class ReplacedRow(TenantOwned):
+    """A row that a restore took away, or a reference that it emptied, to be put back as it was.
+
+    `row` has every column as PostgreSQL writes it as text: JSON itself would not tell an SQL null
+    from a JSON null.
+    """
+
+    restore = models.ForeignKey(
+        Restore, on_delete=models.CASCADE, db_constraint=False, related_name="+", db_index=False
+    )
+    relation = models.TextField()
+    row = models.JSONField()
+
+    class Meta(TenantOwned.Meta):
+        db_table = "replaced_rows"
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "restore", "relation"], name="replaced_rows_by_restore")
+        ]
+
+    def __str__(self) -> str:
+        """Return where it was."""
+        return f"a row of {self.relation}"
+
+
 def new_asset_id() -> str:
     """Return a fresh legacy id: 32 hexadecimal digits, as Anthias makes them."""
     return uuid7().hex

@@ -112,6 +112,11 @@ def thumbnail_key(tenant_id: UUID, asset_id: UUID) -> str:
     return f"{tenant_prefix(tenant_id)}{asset_id}/thumbnail/thumbnail.webp"
 
 
+def backup_key(tenant_id: UUID, backup_id: UUID) -> str:
+    """Return where a backup's archive lies; no asset has a folder of that name."""
+    return f"{tenant_prefix(tenant_id)}backups/{backup_id}.tar.gz"
+
+
 def media_keys(
     tenant_id: UUID, asset_id: UUID, media_path: str, thumbnail_url: str
 ) -> tuple[str, ...]:

@@ -16,9 +16,11 @@ from django.core.files.storage import default_storage
 from django.db import connections, transaction
 from django.utils import timezone
 
-from assets.models import Asset, ProcessingStatus
+from assets.models import Asset, Backup, ProcessingStatus
+from assets.replaced import kept_keys
 from assets.storage import (
     ROOT,
+    backup_key,
     delete_media,
     is_key_of,
     media_keys,
@@ -100,7 +102,7 @@ def audit_tenant(tenant_id: UUID, *, grace: timedelta) -> Iterator[Finding]:
     files = {one.key: one for one in media_storage().walk(tenant_prefix(tenant_id))}
     rows = _rows(tenant_id)
     yield from _lost(tenant_id, rows, files)
-    named = {key for row in rows for key in row.keys}
+    named = {key for row in rows for key in row.keys} | _kept(tenant_id)
     for key, file in files.items():
         if key not in named and file.modified < deadline:
             yield Finding(Kind.ORPHAN, key, tenant_id, size=file.size)
@@ -155,6 +157,15 @@ def _rows(tenant_id: UUID, *assets: UUID) -> list[_Row]:
             _Row(key, path, bool(thumbnail), media_keys(tenant_id, key, path, thumbnail))
             for key, path, thumbnail in rows.values_list("pk", "media_path", "thumbnail_url")
         ]
+
+
+def _kept(tenant_id: UUID) -> set[str]:
+    """Return the keys of the tenant's backups and of what its restores replaced."""
+    if is_active_tenant(tenant_id) is None:
+        return set()
+    with acting_as(operator(tenant_id), read_only=True):
+        backups = Backup.objects.filter(tenant_id=tenant_id).values_list("pk", flat=True)
+        return {*kept_keys(tenant_id), *(backup_key(tenant_id, key) for key in backups)}
 
 
 def _lost(tenant_id: UUID, rows: Iterable[_Row], files: dict[str, Listed]) -> list[Finding]:

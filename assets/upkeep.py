@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from django.utils import timezone
 
+from assets.backup import expire_backups
 from assets.playback import PRUNED_AT_ONCE, prune_playback
+from assets.restoring import expire_restores
 from assets.tasks import queue_download, queue_understanding
 from assets.upload_upkeep import expire_uploads
 from rls import acting_as
@@ -43,6 +45,7 @@ def clean_up(*, actor: Actor) -> None:
     go_on(actor=actor)
     prune(actor=actor)
     expire_uploads(actor=actor)
+    expire(actor=actor)
 
 
 def go_on(*, actor: Actor) -> None:
@@ -65,3 +68,10 @@ def prune(*, actor: Actor) -> None:
     while most >= PRUNED_AT_ONCE:
         with acting_as(actor):
             most = max(prune_playback(actor=actor, now=timezone.now()))
+
+
+def expire(*, actor: Actor) -> None:
+    """Remove backups, and what restores replaced, when their week is over."""
+    with acting_as(actor):
+        expire_backups(actor=actor, now=timezone.now())
+        expire_restores(actor=actor, now=timezone.now())

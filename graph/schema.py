@@ -8,6 +8,7 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.backups import BackupMutations, BackupQueries
 from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
 from graph.devices import DeviceMutations, DeviceQueries
@@ -38,6 +39,7 @@ class Query(
     CapabilityQueries,
     DeviceQueries,
     UploadQueries,
+    BackupQueries,
     PlaybackQueries,
     NodeQueries,
 ):
@@ -58,6 +60,7 @@ class Mutation(
     AssetMutations,
     BulkMutations,
     UploadMutations,
+    BackupMutations,
     CapabilityMutations,
     DeviceMutations,
     PlayerMutations,

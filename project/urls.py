@@ -47,6 +47,7 @@ urlpatterns = [
     re_path("^share/", no_share),
     # Before the addresses of assets, which answer for everything else below /api.
     path("", include("assets.legacy.device_urls")),
+    path("", include("assets.legacy.backup_urls")),
     path("api", no_page),
     path("api/", include("assets.legacy.urls")),
     path("uploads/", include("assets.upload_urls")),

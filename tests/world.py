@@ -14,11 +14,14 @@ from django.db import connection
 from assets.models import (
     Asset,
     AssetMigration,
+    Backup,
     ImportRun,
     MigrationStatus,
     PlaybackDay,
     PlaybackReport,
+    ReplacedRow,
     Reporter,
+    Restore,
     ShareLink,
     Upload,
 )
@@ -141,12 +144,34 @@ def _surround(place: Inhabited) -> None:
         for asset in (place.assets[0], place.assets[2])
     )
     PlaybackReport.objects.create(tenant=place.tenant, key=place.marker, **reporter)
+    _restored(place, now)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO procrastinate_jobs (queue_name, task_name, args) "
             "VALUES ('nobody', 'nothing', jsonb_build_object('tenant', %s::text))",
             [place.tenant.pk],
         )
+
+
+def _restored(place: Inhabited, now: datetime) -> None:
+    """Make a backup of `place`, and a restore of long ago that kept a row."""
+    run = ImportRun.objects.create(tenant=place.tenant, source=f"{place.marker}.tar.gz", era="")
+    Backup.objects.create(
+        tenant=place.tenant,
+        name=f"{place.marker}.tar.gz",
+        size=0,
+        expires_at=now + timedelta(days=3650),
+    )
+    restore = Restore.objects.create(
+        tenant=place.tenant,
+        run=run,
+        source=f"{place.marker}.tar.gz",
+        created_at=now - timedelta(days=3650),
+        expires_at=now + timedelta(days=3650),
+    )
+    ReplacedRow.objects.create(
+        tenant=place.tenant, restore=restore, relation="nothing", row={"name": place.marker}
+    )
 
 
 @dataclass(slots=True)

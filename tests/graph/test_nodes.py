@@ -22,6 +22,8 @@ IDS = """
   me { id membership { id user { id } } }
   tenant { id settings { id } }
   assets(first: 1) { edges { node { id } } }
+  backups(first: 1) { edges { node { id } } }
+  restores(first: 1) { edges { node { id } } }
   capabilities(first: 1) { edges { node { id } } }
   devices(first: 1) { edges { node { id } } }
   playbackDays(first: 1) { edges { node { id } } }
@@ -35,6 +37,8 @@ def own_ids(graph: Graph) -> dict[str, str]:
     data = graph.data(IDS)
     return {
         "Asset": data["assets"]["edges"][0]["node"]["id"],
+        "Backup": data["backups"]["edges"][0]["node"]["id"],
+        "Restore": data["restores"]["edges"][0]["node"]["id"],
         "Capability": data["capabilities"]["edges"][0]["node"]["id"],
         "Device": data["devices"]["edges"][0]["node"]["id"],
         "Membership": data["me"]["membership"]["id"],

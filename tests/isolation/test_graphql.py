@@ -23,7 +23,8 @@ from graphql import (
 from psycopg import sql
 from strawberry.relay import to_base64
 
-from assets.models import PlaybackDay, Upload
+from assets.backup import create_backup
+from assets.models import Backup, PlaybackDay, Restore, Upload
 from graph.nodes import READERS
 from graph.scalars import print_instant
 from graph.schema import schema
@@ -201,6 +202,31 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             f"{{ told {FAULTS} }} }}"
         ),
     ),
+    "Mutation.deleteBackup.input.id": (
+        ("Backup",),
+        f"mutation($id: ID!) {{ deleteBackup(input: {{id: $id}}) {{ deletedId {FAULTS} }} }}",
+    ),
+    "Mutation.restoreBackup.input.backupId": (
+        ("Backup",),
+        (
+            "mutation($id: ID!) { restoreBackup(input: {backupId: $id}) "
+            f"{{ restore {{ id }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.undoRestore.input.id": (
+        ("Restore",),
+        (
+            "mutation($id: ID!) { undoRestore(input: {id: $id}) "
+            f"{{ restore {{ id undoneAt }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.forgetRestore.input.id": (
+        ("Restore",),
+        (
+            "mutation($id: ID!) { forgetRestore(input: {id: $id}) "
+            f"{{ restore {{ id forgottenAt }} {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.finishUpload.input.id": (
         ("UploadSession",),
         (
@@ -310,9 +336,11 @@ def foreign_id(kind: str, place: Inhabited) -> str:
         return to_base64(kind, place.viewer.user_id)
     models_: dict[str, type[Model]] = {
         "Capability": CapabilityKey,
+        "Backup": Backup,
         "Device": Device,
         "Membership": Membership,
         "PlaybackDay": PlaybackDay,
+        "Restore": Restore,
         "TenantSettings": TenantSettings,
         "UploadSession": Upload,
     }
@@ -351,6 +379,8 @@ def _own(tmp_path: Path, settings: Settings, request: pytest.FixtureRequest) -> 
         return
     world = request.getfixturevalue("world")
     whole = [put(place, begin(place, len(PNG)), PNG) for place in (world.globex, world.acme)]
+    for place in (world.globex, world.acme):
+        create_backup(actor=place.owner)
     OWN["asset"] = to_base64("Asset", world.acme.assets[0].pk)
     OWN["upload"] = to_base64("UploadSession", whole[1].pk)
 

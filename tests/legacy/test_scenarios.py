@@ -11,17 +11,8 @@ from tests.legacy.replayer import scenarios
 if TYPE_CHECKING:
     from tests.legacy.replayer import Replayer
 
-BACKUP = "waits for the slice of backups"
-# Each with why; docs/anthias-compatibility.md has those that stay.
+# Each with why; docs/anthias-compatibility.md has them too.
 DIFFERENT: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            *("v1_auth_bad_write", "v2_auth_bad_write", "v1_backup_named"),
-            *("v1_recover_errors", "v2_recover_errors"),
-            *("v1_recover_roundtrip", "v2_recover_roundtrip"),
-        ),
-        BACKUP,
-    ),
     "v2_auth_docs": "the pages of Anthias's own web interface",
     "v2_auth_off_ignores_header": "there is no service without authentication",
     "v2_auth_internal_endpoints": "whose addresses they are is not known without a credential",
