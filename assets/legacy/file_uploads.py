@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 
 from assets.legacy.endpoint import Answer
-from assets.legacy.errors import LegacyError
+from assets.legacy.errors import LegacyError, detail
 from assets.legacy.negotiation import MULTIPART, data_of, settle_length
 from assets.library import LOCAL_FOLDER
 from assets.models import Upload
@@ -168,7 +168,9 @@ def _whole(call: Call, length: int) -> Answer:
     try:
         form = data_of(call.request, files=handler)
         extension = _require_file(handler.named, form)
-        file = handler.files[FIELD]
+        file = handler.files.get(FIELD)
+        if file is None:
+            raise detail(400, "The request ended before its end.")
         if file.refusal is not None:
             raise file.refusal
         assert file.upload_id is not None  # noqa: S101 -- without a refusal there is one

@@ -52,24 +52,48 @@ _COLUMNS = (
 )
 
 
-def _date(column: str) -> str:
-    """Return SQL for a date as Python prints it: seconds, or microseconds; offset, or Z."""
+# The members of an object, each as SQL that gives its JSON as text. One `concat` of them takes a
+# third less than `row_to_json`, which looks up the type of every column of every row.
+
+
+def _text(column: str) -> str:
+    return f"COALESCE(to_json({column})::text, 'null')"
+
+
+def _flag(column: str) -> str:
+    return f"CASE WHEN {column} THEN 'true' ELSE 'false' END"
+
+
+def _bit(column: str) -> str:
+    return f"CASE WHEN {column} THEN '1' ELSE '0' END"
+
+
+def _date(column: str, *, is_utc: bool) -> str:
+    """Return SQL for a date as Python prints it: seconds, or microseconds; offset, or Z.
+
+    The clock of UTC has a way of its own, as most have it: no date has to be taken apart.
+    """
     offset = f"(({column} AT TIME ZONE zone) - ({column} AT TIME ZONE 'UTC'))"
-    return (
-        f"to_char({column} AT TIME ZONE zone, CASE WHEN date_part('second', {column}) "
-        f"= trunc(date_part('second', {column})) THEN 'YYYY-MM-DD\"T\"HH24:MI:SS' "
-        "ELSE 'YYYY-MM-DD\"T\"HH24:MI:SS.US' END) || "
-        f"CASE WHEN zone = 'UTC' OR {offset} = '0' THEN 'Z' "
+    printed = (
+        f"'\"' || to_char({column} AT TIME ZONE zone, "
+        f"CASE WHEN {column} = {column}::timestamptz(0) "
+        "THEN 'YYYY-MM-DD\"T\"HH24:MI:SS' ELSE 'YYYY-MM-DD\"T\"HH24:MI:SS.US' END) || "
+        f"CASE WHEN {offset} = '0' THEN 'Z' "
         f"WHEN {offset} < '0' THEN to_char(-{offset}, '\"-\"HH24:MI') "
-        f"ELSE to_char({offset}, '\"+\"HH24:MI') END AS {column}"
+        f"ELSE to_char({offset}, '\"+\"HH24:MI') END || '\"'"
     )
+    quick = (
+        f"WHEN {column} = {column}::timestamptz(0) "
+        f"THEN left(to_json({column} AT TIME ZONE 'UTC')::text, -1) || 'Z\"' "
+    )
+    return f"CASE WHEN {column} IS NULL THEN 'null' {quick if is_utc else ''}ELSE {printed} END"
 
 
 def _time(column: str) -> str:
     return (
-        f"to_char(date '2000-01-01' + {column}, CASE WHEN date_part('second', {column}) "
-        f"= trunc(date_part('second', {column})) THEN 'HH24:MI:SS' ELSE 'HH24:MI:SS.US' END) "
-        f"AS {column}"
+        f"CASE WHEN {column} IS NULL THEN 'null' "
+        f"WHEN {column} = {column}::time(0) THEN to_json({column})::text "
+        f"ELSE '\"' || to_char(date '2000-01-01' + {column}, 'HH24:MI:SS.US') || '\"' END"
     )
 
 
@@ -78,28 +102,74 @@ _METADATA = (
     "CASE WHEN processing_status IN ('pending', 'processing') AND media_path = '' "
     "THEN metadata - 'source_url' ELSE metadata END"
 )
-# A JSON object keeps the order of these.
-_V1_SHAPE = ", ".join(
-    [
-        *("asset_id", "name", "uri", _date("start_date"), _date("end_date")),
-        *("duration::text AS duration", "mimetype", "is_enabled::int AS is_enabled"),
-        *("nocache::int AS nocache", "play_order", "skip_asset_check::int AS skip_asset_check"),
-        *("active::int AS is_active", "is_processing::int AS is_processing"),
-        *("is_reachable::int AS is_reachable", _date("last_reachability_check")),
-        f"COALESCE(legacy_metadata, {_METADATA}) AS metadata",
-    ]
+_DAYS = (
+    "CASE WHEN play_days = '{1,2,3,4,5,6,7}' THEN '[1,2,3,4,5,6,7]' "
+    "ELSE to_json(play_days)::text END"
 )
-_V2_SHAPE = ", ".join(
-    [
-        *("asset_id", "name", "uri", _date("start_date"), _date("end_date"), "duration"),
-        *("mimetype", "is_enabled", "nocache", "play_order", "skip_asset_check"),
-        *("skip_ssl_verify", "active AS is_active", "is_processing", "play_days"),
-        *(_time("play_time_from"), _time("play_time_to"), "is_reachable"),
-        *(_date("last_reachability_check"), f"{_METADATA} AS metadata"),
-        "refresh AS refresh_interval_s",
-        "headers AS custom_headers",
+
+
+def _v1(*, is_utc: bool) -> dict[str, str]:
+    return {
+        "asset_id": _text("asset_id"),
+        "name": _text("name"),
+        "uri": _text("uri"),
+        "start_date": _date("start_date", is_utc=is_utc),
+        "end_date": _date("end_date", is_utc=is_utc),
+        "duration": _text("duration::text"),
+        "mimetype": _text("mimetype"),
+        "is_enabled": _bit("is_enabled"),
+        "nocache": _bit("nocache"),
+        "play_order": "play_order",
+        "skip_asset_check": _bit("skip_asset_check"),
+        "is_active": _bit("active"),
+        "is_processing": _bit("is_processing"),
+        "is_reachable": _bit("is_reachable"),
+        "last_reachability_check": _date("last_reachability_check", is_utc=is_utc),
+        "metadata": f"COALESCE(legacy_metadata, {_METADATA})",
+    }
+
+
+def _v2(*, is_utc: bool) -> dict[str, str]:
+    return {
+        "asset_id": _text("asset_id"),
+        "name": _text("name"),
+        "uri": _text("uri"),
+        "start_date": _date("start_date", is_utc=is_utc),
+        "end_date": _date("end_date", is_utc=is_utc),
+        "duration": _text("duration"),
+        "mimetype": _text("mimetype"),
+        "is_enabled": _flag("is_enabled"),
+        "nocache": _flag("nocache"),
+        "play_order": "play_order",
+        "skip_asset_check": _flag("skip_asset_check"),
+        "skip_ssl_verify": _flag("skip_ssl_verify"),
+        "is_active": _flag("active"),
+        "is_processing": _flag("is_processing"),
+        "play_days": _DAYS,
+        "play_time_from": _time("play_time_from"),
+        "play_time_to": _time("play_time_to"),
+        "is_reachable": _flag("is_reachable"),
+        "last_reachability_check": _date("last_reachability_check", is_utc=is_utc),
+        "metadata": _METADATA,
+        "refresh_interval_s": "refresh",
+        "custom_headers": "headers",
+    }
+
+
+def _object(members: Mapping[str, str]) -> str:
+    """Return SQL for a JSON object with these members, in this order."""
+    parts = [
+        f"'{',' if place else '{'}\"{name}\":', {value}"
+        for place, (name, value) in enumerate(members.items())
     ]
-)
+    return f"concat({', '.join(parts)}, '}}')"
+
+
+_OBJECTS = {
+    (version == V2, is_utc): _object((_v2 if version == V2 else _v1)(is_utc=is_utc))
+    for version in (V1, V2)
+    for is_utc in (True, False)
+}
 
 
 def shown(version: str, rows: AssetQuerySet, now: datetime, zone: ZoneInfo) -> str:
@@ -107,7 +177,6 @@ def shown(version: str, rows: AssetQuerySet, now: datetime, zone: ZoneInfo) -> s
 
     Dates are in `zone`, in which activity is judged too.
     """
-    shape = _V2_SHAPE if version == V2 else _V1_SHAPE
     inner = rows.values(
         *_COLUMNS,
         active=ExpressionWrapper(active_q(now, zone), output_field=BooleanField()),
@@ -117,9 +186,8 @@ def shown(version: str, rows: AssetQuerySet, now: datetime, zone: ZoneInfo) -> s
     statement, parameters = inner.query.sql_with_params()
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT string_agg(row_to_json(shaped)::text, ',') FROM "  # noqa: S608 -- constants
-            f"(SELECT {shape} FROM ({statement}) AS rows, (SELECT %s::text AS zone) AS at) "
-            "AS shaped",
+            f"SELECT string_agg({_OBJECTS[version == V2, zone.key == 'UTC']}, ',') "  # noqa: S608 -- constants
+            f"FROM ({statement}) AS rows, (SELECT %s::text AS zone) AS at",
             [*parameters, zone.key],
         )
         return cursor.fetchone()[0] or ""

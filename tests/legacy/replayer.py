@@ -119,7 +119,7 @@ class Session:
 
     def _part(self, name: str, file_name: str | None, content: Any, kind: str | None) -> bytes:
         if isinstance(content, dict) and "fixture" in content:
-            data = (DATA / "fixtures" / content["fixture"]).read_bytes()
+            data: bytes = (DATA / "fixtures" / content["fixture"]).read_bytes()
         elif isinstance(content, dict) and "slice" in content:
             fixture, start, end = content["slice"]
             data = (DATA / "fixtures" / fixture).read_bytes()[start:end]

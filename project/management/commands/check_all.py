@@ -142,6 +142,7 @@ CHECKS = (
     Check("django checks", python("manage.py", "check", "--fail-level", "WARNING")),
     Check("migrations", python("manage.py", "makemigrations", "--check", "--dry-run")),
     Check("schema.graphql", schema_is_current),
+    Check("API inventory", python("manage.py", "api_inventory", "--check")),
     Check("row-level security", wall_stands),
 )
 TESTS = Check("tests", python("manage.py", "test", "-q"))
