@@ -35,17 +35,20 @@ WAITING_SECONDS = 3600
 # These are for a player that is there: one that comes back later is not to switch itself off.
 MOMENTARY = frozenset({"viewer reboot", "viewer shutdown"})
 MOMENTARY_SECONDS = 120
-MAX_COMMAND = 300
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+MAX_COMMAND = 200
+_WORDS = re.compile(rf"[^\x00-\x20\x7f-\x9f]{{1,{MAX_COMMAND}}}\Z")
 
 
 def command_text(command: str, parameter: str = "") -> str:
-    """Return a command as players read it; raises InvalidInput for one that is no line of text."""
-    text = f"viewer {command}&{parameter}" if parameter else f"viewer {command}"
-    if not command or len(text) > MAX_COMMAND or _CONTROL.search(text):
-        message = f"A command is one line of {MAX_COMMAND} characters at most."
+    """Return a command as players read it; raises InvalidInput for what is none."""
+    words = f"{command}&{parameter}" if parameter else command
+    if not _WORDS.match(words):
+        message = (
+            f"A command has 1 to {MAX_COMMAND} characters and no space, such as next or "
+            "asset&<asset_id>."
+        )
         raise InvalidInput(message, field=("command",))
-    return text
+    return f"viewer {words}"
 
 
 def commands_channel(tenant_id: UUID, device: UUID) -> str:
