@@ -215,8 +215,8 @@ class Player:
         headers = {"If-None-Match": self._state["etag"]} if self._state["etag"] else {}
         reply = self.server.ask("GET", "/api/v2/viewer/playlist", headers=headers)
         if reply.status == 200:
-            settings = self._ok(self.server.ask("GET", "/api/v2/device_settings")).json()
             assets = reply.json()["assets"]
+            settings = self._ok(self.server.ask("GET", "/api/v2/device_settings")).json()
             if settings["shuffle_playlist"]:
                 random.shuffle(assets)
             self._state |= {"assets": assets, "settings": settings}

@@ -22,6 +22,7 @@ from graph.tenants import UpdateTenantSettingsPayload
 from tenancy import commands
 from tenancy.errors import InvalidInput, NotFound
 from tenancy.pairing import pair_device
+from tenancy.tenants import clean_text
 
 
 class DeviceCommand(StrEnum):
@@ -92,7 +93,7 @@ class PairDeviceInput(RegisterDeviceInput):
 def _parameter(info: Info, input_: SendDeviceCommandInput) -> str:
     """Return what to show; raises InvalidInput, NotFound."""
     is_show = input_.command is DeviceCommand.SHOW
-    asset_id = input_.asset_id if is_given(input_.asset_id) else ""
+    asset_id = clean_text(input_.asset_id) if is_given(input_.asset_id) else ""
     if is_show != bool(asset_id):
         message = "Name what to show for SHOW." if is_show else "Only SHOW takes an asset."
         raise InvalidInput(message, field=("asset_id",))

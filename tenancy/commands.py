@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -31,17 +32,23 @@ RELOAD = "reload"
 # What waits for one player, and for how long: an order of yesterday helps nobody.
 MOST_WAITING = 50
 WAITING_SECONDS = 3600
-MAX_COMMAND = 300
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# These are for a player that is there: one that comes back later is not to switch itself off.
+MOMENTARY = frozenset({"viewer reboot", "viewer shutdown"})
+MOMENTARY_SECONDS = 120
+MAX_COMMAND = 200
+_WORDS = re.compile(rf"[^\x00-\x20\x7f-\x9f]{{1,{MAX_COMMAND}}}\Z")
 
 
 def command_text(command: str, parameter: str = "") -> str:
-    """Return a command as players read it; raises InvalidInput for one that is no line of text."""
-    text = f"viewer {command}&{parameter}" if parameter else f"viewer {command}"
-    if not command or len(text) > MAX_COMMAND or _CONTROL.search(text):
-        message = f"A command is one line of {MAX_COMMAND} characters at most."
+    """Return a command as players read it; raises InvalidInput for what is none."""
+    words = f"{command}&{parameter}" if parameter else command
+    if not _WORDS.match(words):
+        message = (
+            f"A command has 1 to {MAX_COMMAND} characters and no space, such as next or "
+            "asset&<asset_id>."
+        )
         raise InvalidInput(message, field=("command",))
-    return text
+    return f"viewer {words}"
 
 
 def commands_channel(tenant_id: UUID, device: UUID) -> str:
@@ -97,7 +104,7 @@ def _deliver(tenant_id: UUID, devices: Sequence[UUID], text: str) -> None:
                     # Looking again once is enough, however much has changed.
                     if text == command_text(RELOAD):
                         pipe.lrem(key, 0, text)
-                    pipe.rpush(key, text)
+                    pipe.rpush(key, f"{int(time.time())} {text}" if text in MOMENTARY else text)
                     pipe.ltrim(key, -MOST_WAITING, -1)
                     pipe.expire(key, WAITING_SECONDS)
             pipe.execute()
@@ -119,4 +126,12 @@ def take_waiting(tenant_id: UUID, device: UUID) -> list[str]:
     except RedisError:
         logger.warning("Redis is away: what waits for a player is not known")
         return []
-    return [text.decode() for text in waiting]
+    return [text for kept in waiting if (text := _still_meant(kept.decode()))]
+
+
+def _still_meant(kept: str) -> str:
+    """Return the text of what waited; nothing for what was meant for a moment that is over."""
+    since, _, text = kept.partition(" ")
+    if not since.isdecimal():
+        return kept
+    return text if time.time() - int(since) < MOMENTARY_SECONDS else ""

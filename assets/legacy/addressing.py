@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tenancy.middleware import SignateRequest
 
 INTERNAL_TOKEN = "X-Anthias-Internal-Token"  # noqa: S105 -- the name of a header
+# What the inventory says of endpoints that `player` admits to.
+PLAYER = "a player's secret"
 NO_DEVICE = "No Device matches the given query."
 
 

@@ -142,7 +142,10 @@ ASSET = Endpoint("Asset", {**_DETAIL, "PATCH": Method(patch, "assets.edit")})
 ASSET_WITHOUT_PATCH = Endpoint("Asset", _DETAIL)
 ORDER = Endpoint("Playlist Order", {"POST": Method(order, "assets.edit")})
 CONTENT = Endpoint("Asset Content", {"GET": Method(content.read, "assets.view")})
-CONTROL = Endpoint("Asset Control", {"GET": Method(control, "", kind="relayed")})
+CONTROL = Endpoint(
+    "Asset Control",
+    {"GET": Method(control, "", kind="relayed", needs="devices.control")},
+)
 FILE_ASSET = Endpoint(
     "File Asset", {"POST": Method(file_uploads.receive_file, "assets.create", streams=True)}
 )

@@ -150,7 +150,7 @@ def _telling(command: str) -> Method:
         send(actor=call.actor, command=command, device=device.pk if device else None)
         return Answer()
 
-    return Method(tell, "", kind="relayed")
+    return Method(tell, "", kind="relayed", needs="devices.control")
 
 
 def display(call: Call) -> Answer:
@@ -254,7 +254,9 @@ CURRENT_ASSET = Endpoint("Viewer Current Asset", {"GET": Method(current_asset, "
 INFO = Endpoint("Info", {"GET": Method(info, "assets.view")})
 REBOOT = Endpoint("Reboot", {"POST": _telling("reboot")})
 SHUTDOWN = Endpoint("Shutdown", {"POST": _telling("shutdown")})
-DISPLAY = Endpoint("Display Power", {"POST": Method(display, "", kind="relayed")})
+DISPLAY = Endpoint(
+    "Display Power", {"POST": Method(display, "", kind="relayed", needs="devices.control")}
+)
 IP_ADDRESSES = Endpoint(
     "Network Ip Addresses", {"GET": Method(ip_addresses, "", streams=True)}, admit=_anybody
 )
@@ -271,5 +273,5 @@ IMPORT_VALIDATE = Endpoint(
 IMPORT_ITEM = Endpoint(
     "Import Item", {"POST": Method(import_item, "assets.import", kind="refused")}
 )
-# `v1/display/on` is an old one: any method, and what an old client does with the answer.
+# Whichever method an old client has for it.
 OLD = Endpoint("No longer available", {"GET": _NOT_HERE, "POST": _NOT_HERE})

@@ -65,14 +65,15 @@ Admission = Callable[["SignateRequest"], "Actor"]
 class Method:
     """A method of an endpoint: what it does, what it needs, and what becomes of it.
 
-    `kind` is for the inventory: kept, relayed (to a player) or refused. A handler that `streams`
-    opens its own doors.
+    `kind` is for the inventory: kept, relayed (to a player) or refused; and so is `needs`, which
+    says what a handler asks for by itself. A handler that `streams` opens its own doors.
     """
 
     handle: Handler
     permission: str
     kind: str = "kept"
     streams: bool = False
+    needs: str = ""
 
 
 def _unless_known(request: SignateRequest, response: Response) -> Response:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from assets.legacy.addressing import player
 from assets.legacy.errors import LegacyError
+from assets.legacy.fields import is_storable
 from assets.models import Asset
 from assets.serving import Serving, serve
 from assets.storage import is_key_of, media_storage
@@ -69,6 +70,8 @@ def _actor(request: SignateRequest) -> Actor | None:
 
 def _found(actor: Actor, name: str) -> Serving | None:
     """Return the file whose uri ends in `name`; most are called by their asset's own id."""
+    if not is_storable(name):
+        return None
     with acting_as(actor, read_only=True):
         rows = Asset.objects.filter(tenant_id=actor.entered()).exclude(media_path="")
         rows = rows.only("tenant_id", "media_path", "name", "asset_id", "uri")

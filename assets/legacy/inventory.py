@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from assets.legacy import device_urls
 from assets.legacy.urls import ROUTES
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ Every address of the Anthias API that this service has, made from its URL config
 without a credential. Everything else below `/api/` is a page that says 404.
 
 *kept* is answered here as Anthias answers it, *relayed* is told to the tenant's players, *refused*
-says why it cannot be done. How answers differ from Anthias's is in
-[anthias-compatibility.md](anthias-compatibility.md).
+says why it cannot be done. What is about devices is also there for one of them, under
+`/d/<device>/api/…`; a device needs no permission for what is its own. How answers differ from
+Anthias's is in [anthias-compatibility.md](anthias-compatibility.md).
 
 | Version | Method | Path | Permission | |
 |---|---|---|---|---|
@@ -32,7 +34,9 @@ says why it cannot be done. How answers differ from Anthias's is in
 
 def inventory() -> str:
     """Return the document."""
-    lines = [line for one in ROUTES for line in _lines(*one)]
+    # Some are in both lists, for the sake of `/d/<device>/`.
+    routes = dict.fromkeys((*ROUTES, *device_urls.ABOUT_DEVICES, *device_urls.ROUTES))
+    lines = [line for one in routes for line in _lines(*one)]
     return _HEAD + "".join(f"{line}\n" for line in lines)
 
 
@@ -40,6 +44,6 @@ def _lines(versions: tuple[str, ...], below: str, endpoint: Endpoint) -> Iterato
     shown = below.replace("<str:", "{").replace(">", "}")
     for version in versions:
         for name, method in endpoint.methods.items():
-            permission = method.permission or "-"
+            permission = method.permission or method.needs or "-"
             path = f"/api/{version}/{shown}"
             yield f"| {version} | {name} | `{path}` | {permission} | {method.kind} |"

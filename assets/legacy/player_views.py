@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from assets.legacy.addressing import player
+from assets.legacy.addressing import PLAYER, player
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError
 from assets.legacy.fields import Field, Refused, read_fields, text
@@ -90,5 +90,7 @@ def _anybody(request: SignateRequest) -> Actor:
     return request.actor
 
 
-HEARTBEAT = Endpoint("Device Heartbeat", {"POST": Method(heartbeat, "")}, admit=player)
+HEARTBEAT = Endpoint(
+    "Device Heartbeat", {"POST": Method(heartbeat, "", needs=PLAYER)}, admit=player
+)
 PAIR = Endpoint("Pair", {"POST": Method(pair, "", streams=True)}, admit=_anybody)

@@ -147,6 +147,8 @@ DEVICE_SETTINGS = Endpoint(
     "Device Settings",
     {
         "GET": Method(show_settings, "assets.view"),
-        "PATCH": Method(change_settings, ""),
+        "PATCH": Method(
+            change_settings, "", needs="tenant.settings, or devices.edit for one device"
+        ),
     },
 )

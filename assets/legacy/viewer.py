@@ -16,9 +16,10 @@ from django.db.models import Q
 from django.utils.http import parse_etags
 from redis.exceptions import RedisError
 
-from assets.legacy.addressing import player
+from assets.legacy.addressing import PLAYER, player
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError
+from assets.legacy.fields import is_storable
 from assets.legacy.playlist_memory import recall, remember
 from assets.legacy.shapes import V2, shown
 from assets.models import Asset
@@ -96,9 +97,9 @@ def viewer_settings(call: Call) -> Answer:
 
 def recheck(call: Call) -> Answer:
     """Have the address of an asset looked at again, once in a while; 404 for an unknown one."""
-    row = Asset.objects.filter(
-        tenant_id=call.actor.entered(), asset_id=call.path["asset_id"]
-    ).first()
+    name, row = call.path["asset_id"], None
+    if is_storable(name):
+        row = Asset.objects.filter(tenant_id=call.actor.entered(), asset_id=name).first()
     if row is None:
         raise LegacyError(404, None)
     if is_checked(row) and _is_due(row.tenant_id, row.pk):
@@ -165,9 +166,11 @@ def _json(moment: datetime | None) -> str:
 
 
 PLAYLIST = Endpoint(
-    "Viewer Playlist", {"GET": Method(playlist, "assets.view", streams=True)}, admit=player
+    "Viewer Playlist", {"GET": Method(playlist, "", streams=True, needs=PLAYER)}, admit=player
 )
 SETTINGS = Endpoint(
-    "Viewer Settings", {"GET": Method(viewer_settings, "assets.view", streams=True)}, admit=player
+    "Viewer Settings",
+    {"GET": Method(viewer_settings, "", streams=True, needs=PLAYER)},
+    admit=player,
 )
-RECHECK = Endpoint("Asset Recheck", {"POST": Method(recheck, "assets.view")}, admit=player)
+RECHECK = Endpoint("Asset Recheck", {"POST": Method(recheck, "", needs=PLAYER)}, admit=player)

@@ -284,8 +284,9 @@ def test_9_control_says_that_it_was_done(
     with django_capture_on_commit_callbacks(execute=True):
         answer = send(api, "GET", f"v2/assets/control/{command}")
     assert (answer.status_code, answer.json()) == (200, "Asset switched")
-    # Some clients say `prev`, which players do not know.
-    assert published == [f"viewer {'previous' if command == 'prev' else command}"]
+    # Players know it by its whole name only.
+    meant = "previous" if command == "prev" else command
+    assert published == [f"viewer {meant}"]
 
 
 def test_9_what_is_no_line_of_text_is_no_command(api: Client, published: list[str]) -> None:

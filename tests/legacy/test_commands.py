@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from strawberry.relay import to_base64
 from assets.legacy.commands import send
 from rls import acting_as
 from tenancy import commands
-from tenancy.commands import MOST_WAITING, commands_channel, take_waiting
+from tenancy.commands import MOMENTARY_SECONDS, MOST_WAITING, commands_channel, take_waiting
 from tenancy.devices import revoke_device
 from tenancy.errors import InvalidInput, NotFound, PermissionDenied
 from tenancy.limits import redis_client
@@ -51,8 +52,8 @@ def test_commands_wait_in_order_and_are_taken_once(
     acme: Inhabited, django_capture_on_commit_callbacks: Committing
 ) -> None:
     player, other = add_player(acme), add_player(acme)
-    tell(django_capture_on_commit_callbacks, player, "next", "prev", "asset&x y", "stop")
-    assert waiting(player) == ["viewer next", "viewer previous", "viewer asset&x y", "viewer stop"]
+    tell(django_capture_on_commit_callbacks, player, "next", "prev", "asset&xy", "stop")
+    assert waiting(player) == ["viewer next", "viewer previous", "viewer asset&xy", "viewer stop"]
     assert waiting(player) == waiting(other) == []
 
 
@@ -67,6 +68,21 @@ def test_only_the_last_wait_and_looking_again_once(
     assert found[0] == "viewer asset&1"
     assert found[-1] == "viewer reload"
     assert found.count("viewer reload") == 1
+
+
+def test_one_that_comes_back_later_does_not_switch_itself_off(
+    acme: Inhabited,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Committing,
+) -> None:
+    player = add_player(acme)
+    lines = ("reboot", "shutdown", "next")
+    tell(django_capture_on_commit_callbacks, player, *lines)
+    assert waiting(player) == ["viewer reboot", "viewer shutdown", "viewer next"]
+    tell(django_capture_on_commit_callbacks, player, *lines)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + MOMENTARY_SECONDS)
+    assert waiting(player) == ["viewer next"]
 
 
 def test_one_that_listens_is_told_at_once(
@@ -129,7 +145,7 @@ def test_who_may_tell_whom(acme: Inhabited, globex: Inhabited) -> None:
         for key in (foreign.key, uuid4()):
             with pytest.raises(NotFound):
                 send(actor=actor, command="next", device=key)
-        for line in ("", "next\nstop", "x" * 300):
+        for line in ("", "next\nstop", "a b", "x" * 201):
             with pytest.raises(InvalidInput):
                 send(actor=actor, command=line)
     with acting_as(acme.owner) as actor:

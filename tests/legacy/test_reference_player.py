@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.management import CommandError, call_command
 from django.db.models import Sum
 from strawberry.relay import to_base64
 
@@ -19,6 +21,7 @@ from assets.storage import media_key, store_file
 from rls import acting_as
 from tenancy.commands import send_command
 from tests.graph.conftest import add_assets
+from tests.listeners import listening, reply
 from tests.players import Player as Registered
 from tests.players import add_player
 
@@ -224,3 +227,32 @@ def test_a_file_that_is_not_there_yet_is_asked_for_again(scene: Scene) -> None:
     scene.at(10)
     assert len(scene.media()) == 1
     assert "A" in {scene.at(second) for second in (10, 15, 20)}
+
+
+def test_the_command_shows_its_code_and_keeps_its_secret(tmp_path: Path) -> None:
+    answers = iter(
+        [
+            reply(b'{"code": "ABC234", "secret": "mine", "interval": 0}', status="201 Created"),
+            reply(b'{"status": "waiting", "code": "ABC234"}', status="202 Accepted"),
+            reply(b'{"status": "paired", "secret": "sgd_x"}'),
+        ]
+    )
+    away = reply(b"{}", status="503 Service Unavailable")
+    output = StringIO()
+    with listening(lambda connection, _: connection.sendall(next(answers, away))) as server:
+        for _ in range(2):
+            call_command("player", url=server.url, folder=tmp_path, seconds=0.2, stdout=output)
+    assert output.getvalue() == "Type this code in pairDevice: ABC234\n"
+    kept = tmp_path / "secret"
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("sgd_x", 0o600)
+    asked = [request.split(b" ", 2)[1].decode() for request in server.requests]
+    assert asked[:3] == ["/api/v2/pair"] * 3
+    assert set(asked[3:]) == {"/api/v2/device/heartbeat", "/api/v2/viewer/playlist"}
+    assert all(b"Authorization: Bearer sgd_x" in request for request in server.requests[3:])
+
+
+def test_the_command_says_why_it_cannot(tmp_path: Path) -> None:
+    for url, message in (("ftp://x", "--url is"), ("http://127.0.0.1:1", "The server is away")):
+        with pytest.raises(CommandError, match=message):
+            call_command("player", url=url, folder=tmp_path, seconds=1)
+    assert [path.name for path in tmp_path.iterdir()] == []

@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand, CommandError
 from assets.reference_player import Player, Reply, ServerAway, now_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from django.core.management.base import CommandParser
 
@@ -56,7 +56,11 @@ class HttpServer:
             connection.close()
             raise ServerAway(str(error)) from error
         names = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, names, _chunks(connection, response))
+        chunks: Iterable[bytes] = _chunks(connection, response)
+        if response.status != 200:
+            # Nobody may read it, and the connection would stay open.
+            chunks = list(chunks)
+        return Reply(response.status, names, chunks)
 
 
 def _chunks(
