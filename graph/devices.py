@@ -17,6 +17,7 @@ from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
+from assets.player_settings import settings_of
 from graph.columns import Keyed, column, computed, expression, mutation, query, reading
 from graph.connections import (
     After,
@@ -30,6 +31,7 @@ from graph.connections import (
     Window,
 )
 from graph.context import Context, Info
+from graph.device_settings import DeviceSettings
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
@@ -77,10 +79,21 @@ class Device(Keyed, relay.Node):
     version: str = column("The version of its player software; empty while unknown.")
     playing: str = column("The `assetId` of what it showed last; empty when it shows nothing.")
     telemetry: JSON = column("What it last said about itself: load, storage, temperature, …")
-    settings: JSON = column(
+    own_settings: JSON = column(
         "Its settings where they differ from the tenant's defaults, by Anthias's names: "
-        '`{"screen_rotation": 90}`.'
+        '`{"screen_rotation": 90}`.',
+        of="settings",
     )
+
+    @computed(
+        "How it wants things: its own settings over the tenant's defaults "
+        "(`tenant.settings.deviceSettings`). Changed by `updateDeviceSettings`.",
+        "settings",
+    )
+    def settings(self, info: Info) -> DeviceSettings:
+        """Return its settings, complete."""
+        found = settings_of(info.context.settings, cast("models.Device", self))
+        return DeviceSettings(**found)
 
     @computed("Who registered it; null for somebody who has left the tenant.", "created_by")
     def created_by(self, info: Info) -> User | None:
@@ -290,14 +303,16 @@ class DevicePayload:
     errors: list[UserError] = strawberry.field(description="Why it was refused; else empty.")
 
 
-def _key(text: str) -> UUID:
+def device_key(text: str) -> UUID:
+    """Return the key behind a device's `id`; raises NotFound for what is none."""
     key = key_of(text, "Device", "id")
     if key is None:
         raise NotFound("There is no device with this id.", field=("id",))
     return key
 
 
-def _read_back(info: Info, row: models.Device, *path: str) -> Device | None:
+def read_back(info: Info, row: models.Device, *path: str) -> Device | None:
+    """Return what a payload shows of a device just written, below `path`, to who may see it."""
     selection = selected(info).below(*path)
     if "device" not in selection or not info.context.actor.can("devices.view"):
         return None
@@ -314,7 +329,7 @@ def _credential(
     row, secret = made
     return DeviceCredentialPayload(
         credential=DeviceCredential(
-            device=_read_back(info, row, "credential"), device_id=row.pk, secret=secret
+            device=read_back(info, row, "credential"), device_id=row.pk, secret=secret
         ),
         errors=errors,
     )
@@ -349,10 +364,10 @@ class DeviceMutations:
         text = changes.pop("id")
         row, errors = attempt(
             lambda: devices.update_device(
-                actor=info.context.actor, device=_key(text), changes=changes
+                actor=info.context.actor, device=device_key(text), changes=changes
             )
         )
-        return DevicePayload(device=_read_back(info, row) if row else None, errors=errors)
+        return DevicePayload(device=read_back(info, row) if row else None, errors=errors)
 
     @mutation(
         "Give a device a new secret; the old one opens nothing any more. Needs devices.edit. "
@@ -368,7 +383,7 @@ class DeviceMutations:
         """Make a new secret."""
         actor = info.context.actor
         return _credential(
-            info, lambda: devices.rotate_device_secret(actor=actor, device=_key(input.id))
+            info, lambda: devices.rotate_device_secret(actor=actor, device=device_key(input.id))
         )
 
     @mutation(
@@ -384,6 +399,6 @@ class DeviceMutations:
     ) -> DevicePayload:
         """Revoke a device."""
         row, errors = attempt(
-            lambda: devices.revoke_device(actor=info.context.actor, device=_key(input.id))
+            lambda: devices.revoke_device(actor=info.context.actor, device=device_key(input.id))
         )
-        return DevicePayload(device=_read_back(info, row) if row else None, errors=errors)
+        return DevicePayload(device=read_back(info, row) if row else None, errors=errors)

@@ -16,6 +16,7 @@ from graph.library import AssetMutations
 from graph.members import MemberQueries
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
+from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.tags import TagQueries
@@ -59,6 +60,7 @@ class Mutation(
     UploadMutations,
     CapabilityMutations,
     DeviceMutations,
+    PlayerMutations,
     PlaybackMutations,
     ShareMutations,
 ):

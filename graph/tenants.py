@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
+from assets.player_settings import defaults_of
 from graph.columns import Keyed, column, computed, mutation, query, reading
 from graph.connections import (
     After,
@@ -30,6 +31,7 @@ from graph.connections import (
     Window,
 )
 from graph.context import Context, Info
+from graph.device_settings import DeviceSettings
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
@@ -68,6 +70,14 @@ class TenantSettings(Keyed, relay.Node):
         name="require2fa",
     )
     updated_at: datetime = column("When anybody last changed them.")
+
+    @computed(
+        "How its players want things unless they say otherwise. Changed by `updateDeviceDefaults`.",
+        "device_settings",
+    )
+    def device_settings(self) -> DeviceSettings:
+        """Return the defaults of its players, complete."""
+        return DeviceSettings(**defaults_of(cast("models.TenantSettings", self)))
 
     @computed(
         "Where the tenant's own systems are told of events; empty when nowhere. Needs "

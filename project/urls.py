@@ -45,6 +45,8 @@ urlpatterns = [
     path("media/", include("assets.urls")),
     path("share/<str:token>", share, name="share"),
     re_path("^share/", no_share),
+    # Before the addresses of assets, which answer for everything else below /api.
+    path("", include("assets.legacy.device_urls")),
     path("api", no_page),
     path("api/", include("assets.legacy.urls")),
     path("uploads/", include("assets.upload_urls")),

@@ -84,7 +84,7 @@ def update_device(*, actor: Actor, device: UUID, changes: Mapping[str, Any]) -> 
     Raises PermissionDenied without devices.edit, NotFound, Invalid with every bad value.
     """
     actor.require("devices.edit")
-    row = _locked(device)
+    row = locked_device(device)
     cleaned = clean_all(changes, DEVICE_CLEANERS)
     fields = [name for name, value in cleaned.items() if not is_same(getattr(row, name), value)]
     for name in fields:
@@ -101,7 +101,7 @@ def rotate_device_secret(*, actor: Actor, device: UUID) -> tuple[Device, str]:
     Raises PermissionDenied without devices.edit, NotFound, Conflict for a revoked device.
     """
     actor.require("devices.edit")
-    row = _locked(device)
+    row = locked_device(device)
     if row.revoked_at is not None:
         message = "This device is revoked; register it anew."
         raise Conflict(message, field=("id",))
@@ -118,14 +118,15 @@ def revoke_device(*, actor: Actor, device: UUID) -> Device:
     Raises PermissionDenied without devices.edit, NotFound.
     """
     actor.require("devices.edit")
-    row = _locked(device)
+    row = locked_device(device)
     if row.revoked_at is None:
         row.revoked_at = timezone.now()
         _save(row, actor, "revoked_at")
     return row
 
 
-def _locked(device: UUID) -> Device:
+def locked_device(device: UUID) -> Device:
+    """Return the device with that key, locked; raises NotFound."""
     row = Device.objects.select_for_update().filter(pk=device).first()
     if row is None:
         message = "There is no device with this id."

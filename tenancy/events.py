@@ -39,11 +39,35 @@ class Event(StrEnum):
     SHARES_CHANGED = "shares.changed"
     DEVICES_CHANGED = "devices.changed"
     UPLOADS_CHANGED = "uploads.changed"
+    SETTINGS_CHANGED = "settings.changed"
+
+
+# After any of these a player may have something else to show (assets.playlists).
+PLAYLIST_EVENTS = frozenset(
+    {
+        Event.ASSETS_CREATED,
+        Event.ASSETS_CHANGED,
+        Event.ASSETS_DELETED,
+        Event.DEVICES_CHANGED,
+        Event.SETTINGS_CHANGED,
+    }
+)
 
 
 def channel(tenant_id: UUID) -> str:
     """Return the Redis channel of a tenant's events."""
-    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:t:{tenant_id}:events"
+    return tenant_key(tenant_id, "events")
+
+
+def tenant_key(tenant_id: UUID, *names: object) -> str:
+    """Return a name in Redis that is one tenant's."""
+    prefix = settings.CACHES["default"].get("KEY_PREFIX", "")
+    return ":".join(str(part) for part in (prefix, "t", tenant_id, *names))
+
+
+def playlist_version_key(tenant_id: UUID) -> str:
+    """Return where Redis counts the changes after which playlists are looked at anew."""
+    return tenant_key(tenant_id, "playlist-version")
 
 
 def publish(event: Event, ids: Iterable[UUID], *, actor: Actor, **details: Any) -> None:
@@ -59,14 +83,19 @@ def publish(event: Event, ids: Iterable[UUID], *, actor: Actor, **details: Any) 
     message: dict[str, Any] = {"event": event, "ids": keys, **details}
     if len(keys) > MOST_IDS:
         message |= {"ids": [], "all": True}
-    transaction.on_commit(lambda: _send(channel(tenant_id), message), robust=True)
+    transaction.on_commit(lambda: _send(tenant_id, message), robust=True)
 
 
-def _send(name: str, message: dict[str, Any]) -> None:
+def _send(tenant_id: UUID, message: dict[str, Any]) -> None:
     client = redis_client()
     if client is None:
         return
     try:
-        client.publish(name, json.dumps(message))
+        with client.pipeline(transaction=False) as pipe:
+            if message["event"] in PLAYLIST_EVENTS:
+                # Before anybody is told, so that whoever asks at once is not told the old one.
+                pipe.incr(playlist_version_key(tenant_id))
+            pipe.publish(channel(tenant_id), json.dumps(message))
+            pipe.execute()
     except RedisError:
         logger.warning("Redis is away: nobody was told of %s", message["event"])

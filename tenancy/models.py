@@ -342,6 +342,10 @@ class TenantSettings(TenantOwned):
     require_2fa = models.BooleanField(default=False)
     allowed_domains = ArrayField(models.CharField(max_length=253), default=list, blank=True)
     integrations = models.JSONField(default=dict, blank=True)
+    # How players want things unless they say otherwise (tenancy.device_settings): what differs from
+    # its defaults, without `default_duration`, which is the column above. `timezone` is spelt here
+    # only to tell UTC that somebody chose from none.
+    device_settings = models.JSONField(default=dict, db_default={}, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta(TenantOwned.Meta):

@@ -29,6 +29,7 @@ from tenancy.errors import (
     NotSignedIn,
     PermissionDenied,
 )
+from tenancy.events import Event, publish
 from tenancy.models import (
     RESERVED_SLUGS,
     SLUG_PATTERN,
@@ -370,6 +371,7 @@ def update_settings(*, actor: Actor, changes: Mapping[str, Any]) -> TenantSettin
     changed = _changed(settings, cleaned)
     if changed:
         settings.save(update_fields=[*changed, "updated_at"])
+        publish(Event.SETTINGS_CHANGED, [settings.pk], actor=actor)
     return settings
 
 

@@ -238,6 +238,9 @@ def _make(call: Call, plan: _Plan) -> Asset:
     # The old versions name files by another id than the asset's.
     stem = new_asset_id() if is_model else ""
     values = plan.values
+    if not is_model:
+        # Accepted, and not stored: the newer versions know by themselves what is in progress.
+        values.pop("is_processing", None)
     if plan.upload is None:
         return create_asset(
             actor=call.actor, values=values, download=plan.download, stem=stem, is_legacy=True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from assets.legacy import adding, commands, content, file_uploads
+from assets.legacy.addressing import addressed
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError, no_asset
 from assets.legacy.fields import is_storable
@@ -115,9 +116,13 @@ def order(call: Call) -> Answer:
 
 
 def control(call: Call) -> Answer:
-    """Tell the players to switch: `next`, `previous`, `asset&<asset_id>` and whatever they know."""
+    """Tell the players to switch: `next`, `previous`, `asset&<asset_id>` and whatever they know.
+
+    Needs devices.control, unless a device tells itself.
+    """
+    device = addressed(call)
     command, _, parameter = call.path["command"].partition("&")
-    commands.send(call.actor, command, parameter)
+    commands.send(call.actor, command, parameter, device.pk if device else None)
     return Answer("Asset switched")
 
 
@@ -137,7 +142,7 @@ ASSET = Endpoint("Asset", {**_DETAIL, "PATCH": Method(patch, "assets.edit")})
 ASSET_WITHOUT_PATCH = Endpoint("Asset", _DETAIL)
 ORDER = Endpoint("Playlist Order", {"POST": Method(order, "assets.edit")})
 CONTENT = Endpoint("Asset Content", {"GET": Method(content.read, "assets.view")})
-CONTROL = Endpoint("Asset Control", {"GET": Method(control, "devices.control", kind="relayed")})
+CONTROL = Endpoint("Asset Control", {"GET": Method(control, "", kind="relayed")})
 FILE_ASSET = Endpoint(
     "File Asset", {"POST": Method(file_uploads.receive_file, "assets.create", streams=True)}
 )

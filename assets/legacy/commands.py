@@ -1,59 +1,37 @@
-"""What players are told, in Anthias's words: `viewer <command>[&<parameter>]` (SPEC section 10).
+"""What legacy clients say to players: Anthias's command lines, with the spellings that are in use.
 
-Called by the writes of the legacy API, inside their transaction. Redis carries the text on one
-channel per tenant after the commit; it is a helper, so that with Redis away nothing fails.
+Called by the shim's control, reboot and display addresses, and after every write that Anthias
+tells its viewer about. How a command travels is tenancy.commands'.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 from typing import TYPE_CHECKING
 
-from django.conf import settings
-from django.db import transaction
-from redis.exceptions import RedisError
-
-from tenancy.errors import InvalidInput
-from tenancy.limits import redis_client
+from tenancy.commands import RELOAD, send_command
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from tenancy.actors import Actor
 
-logger = logging.getLogger("signate.commands")
+__all__ = ["RELOAD", "send"]
 
-RELOAD = "reload"
-# Unknown ones are ignored by players; what could not be one line of text is refused here.
-_WORDS = re.compile(r"[^\x00-\x20\x7f-\x9f]{1,200}\Z")
-
-
-def channel(tenant_id: UUID) -> str:
-    """Return the Redis channel that the players of a tenant listen to."""
-    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:t:{tenant_id}:viewer"
+# Some clients say it this way, which players do not know.
+_MEANT = {"prev": "previous"}
 
 
-def send(actor: Actor, command: str, parameter: str = "") -> None:
-    """Tell the players of the actor's tenant, after the commit.
+def send(actor: Actor, command: str, parameter: str = "", device: UUID | None = None) -> None:
+    """Tell one player, or all of the tenant's, after the commit; `asset&<id>` may come as one.
 
-    Raises InvalidInput for what is no command: nothing, white space, more than 200 characters.
+    A device's own credential stands for that device. Raises PermissionDenied without
+    devices.control (but for `reload`), NotFound, InvalidInput.
     """
-    words = f"{command}&{parameter}" if parameter else command
-    if not _WORDS.match(words):
-        raise InvalidInput(
-            "A command has 1 to 200 characters and no space, such as next or asset&<asset_id>.",
-            field=("command",),
-        )
-    name = channel(actor.entered())
-    transaction.on_commit(lambda: _publish(name, f"viewer {words}"), robust=True)
-
-
-def _publish(name: str, text: str) -> None:
-    client = redis_client()
-    if client is None:
-        return
-    try:
-        client.publish(name, text)
-    except RedisError:
-        logger.warning("Redis is away: no player was told: %s", text)
+    if not parameter:
+        command, _, parameter = command.partition("&")
+    send_command(
+        actor=actor,
+        command=_MEANT.get(command, command),
+        parameter=parameter,
+        device=device or actor.device_id,
+    )

@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from tenancy.models import TenantSettings
+from assets import player_settings
+from tenancy.models import Device, TenantSettings
 
 if TYPE_CHECKING:
     from assets.legacy.endpoint import Call
 
 
 def zone_of(call: Call) -> ZoneInfo:
-    """Return the time zone that a call is answered in: the tenant's. Inside the door."""
-    names = TenantSettings.objects.filter(tenant_id=call.actor.entered())
-    return ZoneInfo(names.values_list("timezone", flat=True).get())
+    """Return the time zone that a call is answered in: the tenant's, or the asking device's own.
+
+    Inside the door.
+    """
+    rows = TenantSettings.objects.filter(tenant_id=call.actor.entered())
+    if call.actor.device_id is None:
+        return ZoneInfo(rows.values_list("timezone", flat=True).get())
+    device = Device.objects.get(pk=call.actor.device_id)
+    return player_settings.zone_of(player_settings.settings_of(rows.get(), device))

@@ -180,6 +180,27 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             f"{{ asset {{ {ASSET} }} {FAULTS} }} }}"
         ),
     ),
+    "Mutation.updateDeviceSettings.input.id": (
+        ("Device",),
+        (
+            "mutation($id: ID!) { updateDeviceSettings(input: {id: $id, screenRotation: 90}) "
+            f"{{ device {{ id ownSettings }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.sendDeviceCommand.input.id": (
+        ("Device",),
+        (
+            "mutation($id: ID!) { sendDeviceCommand(input: {id: $id, command: NEXT}) "
+            f"{{ told {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.sendDeviceCommand.input.assetId": (
+        (LEGACY,),
+        (
+            "mutation($id: String!) { sendDeviceCommand(input: {assetId: $id, command: SHOW}) "
+            f"{{ told {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.finishUpload.input.id": (
         ("UploadSession",),
         (

@@ -9,9 +9,9 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.cache import caches
 
-from assets.legacy import commands
 from assets.models import Asset
 from rls import acting_as
+from tenancy import commands
 from tenancy.credentials import per_account, per_address
 from tenancy.devices import register_device
 from tests.conftest import PLATFORM
@@ -48,7 +48,7 @@ def _fresh_counters(monkeypatch: pytest.MonkeyPatch) -> None:
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What players are told, once it is committed."""
     texts: list[str] = []
-    monkeypatch.setattr(commands, "_publish", lambda _channel, text: texts.append(text))
+    monkeypatch.setattr(commands, "_deliver", lambda _tenant, _devices, text: texts.append(text))
     return texts
 
 

@@ -1,0 +1,173 @@
+"""The viewer's endpoints: what a player is to show, and how (SPEC section 7; MISSION G3).
+
+For players only, by their secret in `X-Anthias-Internal-Token` or as Basic or Bearer. A poll that
+brings its ETag and finds nothing changed touches no assets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+from django.utils.http import parse_etags
+from redis.exceptions import RedisError
+
+from assets.legacy.addressing import player
+from assets.legacy.endpoint import Answer, Call, Endpoint, Method
+from assets.legacy.errors import LegacyError
+from assets.legacy.playlist_memory import recall, remember
+from assets.legacy.shapes import V2, shown
+from assets.models import Asset
+from assets.player_settings import settings_of, zone_of
+from assets.reachability import is_checked
+from assets.schedule import deadline
+from assets.tasks import queue_check
+from rls import acting_as
+from tenancy.credentials import client_address
+from tenancy.events import tenant_key
+from tenancy.heartbeats import note_seen
+from tenancy.limits import redis_client
+from tenancy.models import Device, TenantSettings
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from assets.querysets import AssetQuerySet
+
+VIEWER_SETTINGS = (
+    "shuffle_playlist",
+    "show_splash",
+    "screen_rotation",
+    "audio_output",
+    "debug_logging",
+)
+RECHECK_SECONDS = 30
+
+
+def playlist(call: Call) -> Answer:
+    """Answer with what plays now, and when to ask again; 304 when the player has it already."""
+    tenant_id, key = call.actor.entered(), _own_key(call)
+    note_seen(actor=call.actor, address=client_address(call.request))
+    now = datetime.now(UTC)
+    recalled = recall(tenant_id, key, now)
+    if recalled.etag and _has(call, recalled.etag):
+        return _unchanged(recalled.etag)
+    with acting_as(call.actor, read_only=True):
+        device = Device.objects.get(pk=key)
+        found = settings_of(TenantSettings.objects.get(tenant_id=tenant_id), device)
+        zone = zone_of(found)
+        rows = _rows_of(device)
+        ends = deadline(
+            rows.filter(
+                Q(end_date__gt=now) | Q(start_date__gt=now),
+                is_enabled=True,
+                start_date__isnull=False,
+                end_date__isnull=False,
+            ),
+            now,
+            zone,
+        )
+        assets = shown(V2, rows.active_at(now, zone).in_play_order(), now, zone)
+    etag = _etag(assets, _iso(ends), str(found["shuffle_playlist"]))
+    remember(tenant_id, key, version=recalled.version, etag=etag, deadline=ends)
+    if _has(call, etag):
+        return _unchanged(etag)
+    if found["shuffle_playlist"]:
+        assets = _shuffled(assets)
+    raw = f'{{"assets":[{assets}],"deadline":{_json(ends)},"now":{_json(now)}}}'
+    return Answer(raw=raw, headers=_cached(etag))
+
+
+def viewer_settings(call: Call) -> Answer:
+    """Answer with the settings that concern what is on the screen."""
+    note_seen(actor=call.actor, address=client_address(call.request))
+    with acting_as(call.actor, read_only=True):
+        device = Device.objects.get(pk=_own_key(call))
+        tenant = TenantSettings.objects.get(tenant_id=call.actor.entered())
+    found = settings_of(tenant, device)
+    body = {name: found[name] for name in VIEWER_SETTINGS}
+    etag = _etag(json.dumps(body))
+    return _unchanged(etag) if _has(call, etag) else Answer(body, headers=_cached(etag))
+
+
+def recheck(call: Call) -> Answer:
+    """Have the address of an asset looked at again, once in a while; 404 for an unknown one."""
+    row = Asset.objects.filter(
+        tenant_id=call.actor.entered(), asset_id=call.path["asset_id"]
+    ).first()
+    if row is None:
+        raise LegacyError(404, None)
+    if is_checked(row) and _is_due(row.tenant_id, row.pk):
+        queue_check(actor=call.actor, asset=row.pk)
+    return Answer(status=202)
+
+
+def _own_key(call: Call) -> UUID:
+    key = call.actor.device_id
+    assert key is not None  # noqa: S101 -- `player` admits nobody else
+    return key
+
+
+def _rows_of(device: Device) -> AssetQuerySet:
+    rows = Asset.objects.filter(tenant_id=device.tenant_id)
+    return rows.filter(tags__overlap=device.tags) if device.only_tagged else rows
+
+
+def _is_due(tenant_id: UUID, asset: UUID) -> bool:
+    """Return whether nobody asked for this just now; with Redis away everybody is heard."""
+    client = redis_client()
+    if client is None:
+        return True
+    try:
+        key = tenant_key(tenant_id, "recheck", asset)
+        return bool(client.set(key, 1, nx=True, ex=RECHECK_SECONDS))
+    except RedisError:
+        return True
+
+
+def _shuffled(assets: str) -> str:
+    listed = json.loads(f"[{assets}]")
+    random.shuffle(listed)
+    return ",".join(json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in listed)
+
+
+def _etag(*parts: str) -> str:
+    """Return a weak ETag: the answers it stands for differ in `now`, and in a shuffled order."""
+    digest = hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+    return f'W/"{digest[:32]}"'
+
+
+def _has(call: Call, etag: str) -> bool:
+    given = [
+        one.removeprefix("W/") for one in parse_etags(call.request.headers.get("If-None-Match", ""))
+    ]
+    return etag.removeprefix("W/") in given or "*" in given
+
+
+def _unchanged(etag: str) -> Answer:
+    return Answer(status=304, headers=_cached(etag))
+
+
+def _cached(etag: str) -> dict[str, str]:
+    return {"ETag": etag, "Cache-Control": "private, no-cache"}
+
+
+def _iso(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _json(moment: datetime | None) -> str:
+    return "null" if moment is None else json.dumps(_iso(moment))
+
+
+PLAYLIST = Endpoint(
+    "Viewer Playlist", {"GET": Method(playlist, "assets.view", streams=True)}, admit=player
+)
+SETTINGS = Endpoint(
+    "Viewer Settings", {"GET": Method(viewer_settings, "assets.view", streams=True)}, admit=player
+)
+RECHECK = Endpoint("Asset Recheck", {"POST": Method(recheck, "assets.view")}, admit=player)

@@ -1,0 +1,122 @@
+"""Commands to players: what they are told to do, in the text that Anthias's own players read.
+
+`viewer <command>[&<parameter>]` (SPEC section 10). One that listens on its channel is told at once;
+for one that is away the last few wait in Redis until its next heartbeat. Redis is a helper: with it
+away nothing is kept, one line is logged and nothing fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from tenancy.errors import InvalidInput, NotFound
+from tenancy.events import tenant_key
+from tenancy.limits import redis_client
+from tenancy.models import Device
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from tenancy.actors import Actor
+
+logger = logging.getLogger("signate.commands")
+
+RELOAD = "reload"
+# What waits for one player, and for how long: an order of yesterday helps nobody.
+MOST_WAITING = 50
+WAITING_SECONDS = 3600
+MAX_COMMAND = 300
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def command_text(command: str, parameter: str = "") -> str:
+    """Return a command as players read it; raises InvalidInput for one that is no line of text."""
+    text = f"viewer {command}&{parameter}" if parameter else f"viewer {command}"
+    if not command or len(text) > MAX_COMMAND or _CONTROL.search(text):
+        message = f"A command is one line of {MAX_COMMAND} characters at most."
+        raise InvalidInput(message, field=("command",))
+    return text
+
+
+def commands_channel(tenant_id: UUID, device: UUID) -> str:
+    """Return the Redis channel that a connected player listens on."""
+    return tenant_key(tenant_id, "device", device, "viewer")
+
+
+def _waiting_key(tenant_id: UUID, device: UUID) -> str:
+    return tenant_key(tenant_id, "device", device, "waiting")
+
+
+def send_command(
+    *, actor: Actor, command: str, parameter: str = "", device: UUID | None = None
+) -> int:
+    """Tell one player, or all of the actor's tenant, to do something, after the commit.
+
+    Returns how many players that is, at work or away.
+
+    Raises PermissionDenied without devices.control, unless it is the device itself, or the command
+    is to look again at what there is to play, which follows from other writes; NotFound,
+    InvalidInput.
+    """
+    tenant_id = actor.entered()
+    is_own = device is not None and device == actor.device_id
+    if command != RELOAD and not is_own:
+        actor.require("devices.control")
+    text = command_text(command, parameter)
+    rows = Device.objects.filter(tenant_id=tenant_id, revoked_at__isnull=True)
+    if device is not None:
+        rows = rows.filter(pk=device)
+    keys = list(rows.values_list("pk", flat=True))
+    if device is not None and not keys:
+        message = "There is no device with this id, or it is revoked."
+        raise NotFound(message, field=("id",))
+    if keys:
+        transaction.on_commit(lambda: _deliver(tenant_id, keys, text), robust=True)
+    return len(keys)
+
+
+def _deliver(tenant_id: UUID, devices: Sequence[UUID], text: str) -> None:
+    client = redis_client()
+    if client is None:
+        return
+    try:
+        with client.pipeline(transaction=False) as pipe:
+            for device in devices:
+                pipe.publish(commands_channel(tenant_id, device), text)
+            listening = pipe.execute()
+        with client.pipeline(transaction=False) as pipe:
+            for device, count in zip(devices, listening, strict=True):
+                if not count:
+                    key = _waiting_key(tenant_id, device)
+                    # Looking again once is enough, however much has changed.
+                    if text == command_text(RELOAD):
+                        pipe.lrem(key, 0, text)
+                    pipe.rpush(key, text)
+                    pipe.ltrim(key, -MOST_WAITING, -1)
+                    pipe.expire(key, WAITING_SECONDS)
+            pipe.execute()
+    except RedisError:
+        logger.warning("Redis is away: %d players were not told %r", len(devices), text)
+
+
+def take_waiting(tenant_id: UUID, device: UUID) -> list[str]:
+    """Return what waits for a player, the oldest first, and let it wait no longer."""
+    client = redis_client()
+    if client is None:
+        return []
+    key = _waiting_key(tenant_id, device)
+    try:
+        with client.pipeline() as pipe:
+            pipe.lrange(key, 0, -1)
+            pipe.delete(key)
+            waiting, _ = pipe.execute()
+    except RedisError:
+        logger.warning("Redis is away: what waits for a player is not known")
+        return []
+    return [text.decode() for text in waiting]
