@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assets.legacy import device_urls
+from assets.legacy import backup_urls, device_urls
 from assets.legacy.urls import ROUTES
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ Anthias's is in [anthias-compatibility.md](anthias-compatibility.md).
 def inventory() -> str:
     """Return the document."""
     # Some are in both lists, for the sake of `/d/<device>/`.
-    routes = dict.fromkeys((*ROUTES, *device_urls.ABOUT_DEVICES, *device_urls.ROUTES))
+    routes = dict.fromkeys(
+        (*ROUTES, *device_urls.ABOUT_DEVICES, *device_urls.ROUTES, *backup_urls.ROUTES)
+    )
     lines = [line for one in routes for line in _lines(*one)]
     return _HEAD + "".join(f"{line}\n" for line in lines)
 
