@@ -12,8 +12,9 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -259,7 +260,7 @@ def _finish(restore: Restore, report: ImportReport, reading: _Reading, *, actor:
     for row in report.rows:
         name = row.original_asset_id or "(no id)"
         reading.note(f"{name}: {row.status.value}: {'; '.join(row.notes)}")
-    _apply_own(reading, restore.run)
+    _apply_own(reading, restore.tenant_id)
     restore.assets = report.migrated
     restore.notes = reading.notes
     restore.save(update_fields=["assets", "notes"])
@@ -267,26 +268,34 @@ def _finish(restore: Restore, report: ImportReport, reading: _Reading, *, actor:
     publish(Event.ASSETS_CREATED, made, actor=actor)
 
 
-def _apply_own(reading: _Reading, run: ImportRun) -> None:
+def _apply_own(reading: _Reading, tenant_id: UUID) -> None:
     """Give the restored assets the tags and descriptions that a backup of Signate has beside."""
+    values = reading.own_values()
     with connection.cursor() as cursor:
-        for asset_id, tags, description in reading.own_values():
+        # Many at once: row by row took 19 ms each.
+        while batch := list(islice(values, 1000)):
             cursor.execute(
-                "UPDATE assets SET tags = %s, description = %s FROM asset_migrations AS made "
-                "WHERE made.tenant_id = assets.tenant_id AND made.asset_id = assets.id "
-                "AND made.run_id = %s AND assets.asset_id = %s",
-                [tags, description, run.pk, asset_id],
+                "UPDATE assets SET description = own.description, "
+                "tags = ARRAY(SELECT jsonb_array_elements_text(own.tags)) "
+                "FROM jsonb_to_recordset(%s::jsonb) "
+                "AS own (asset_id text, tags jsonb, description text) "
+                "WHERE assets.tenant_id = %s AND assets.asset_id = own.asset_id",
+                [json.dumps(batch), tenant_id],
             )
 
 
-def _own_values(line: bytes) -> tuple[str, list[str], str]:
+def _own_values(line: bytes) -> dict[str, Any]:
     """Return what a line says; raises what a line can be wrong in."""
     found = json.loads(line)
     asset_id, tags, description = (found[name] for name in ("asset_id", "tags", "description"))
     texts = [asset_id, description, *(tags if isinstance(tags, list) else [None])]
     if not all(isinstance(one, str) for one in texts):
         raise TypeError
-    return clean_text(asset_id), clean_tags(tags), clean_description(description)
+    return {
+        "asset_id": clean_text(asset_id),
+        "tags": clean_tags(tags),
+        "description": clean_description(description),
+    }
 
 
 def _file_of(uri: str | None) -> str:
@@ -423,7 +432,7 @@ class _Reading:
                     target.writelines(archive.chunks())
         return files
 
-    def own_values(self) -> Iterator[tuple[str, list[str], str]]:
+    def own_values(self) -> Iterator[dict[str, Any]]:
         """Yield asset_id, tags and description of every line that says so properly."""
         if self._own is None:
             return
