@@ -1,7 +1,7 @@
 """Rows without their file, and files without a row: finding them, and putting them right.
 
-Called by the command storage_audit. Looks at the default storage only. What is young is left
-alone: a file is stored before the row that names it is committed.
+Called by the command storage_audit. Looks at the default storage, and at the staging folder of
+uploads. What is young is left alone: a file is there before the row that names it is committed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from assets.storage import (
     tenant_prefix,
     thumbnail_key,
 )
+from assets.upload_upkeep import remove_orphan, staged_orphans
 from rls import acting_as
 from tenancy.actors import operator
 from tenancy.tenants import is_active_tenant
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import timedelta
 
+    from assets.staging import Staged
     from assets.storage import Listed
 
 
@@ -43,6 +45,7 @@ class Kind(StrEnum):
     LOST_FILE = "lost-file"  # a row names a file that is not there
     LOST_THUMBNAIL = "lost-thumbnail"  # the same of its small picture
     ORPHAN = "orphan"  # a file that no row names
+    STAGED_ORPHAN = "staged-orphan"  # bytes on their way in that no upload has any more
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Finding:
     tenant_id: UUID | None
     asset: UUID | None = None
     size: int | None = None
+    staged: Staged | None = None
     repaired: bool = False
 
     def as_json(self) -> dict[str, object]:
@@ -110,6 +114,12 @@ def audit_strays(*, grace: timedelta) -> Iterator[Finding]:
             yield Finding(Kind.ORPHAN, file.key, None, size=file.size)
 
 
+def audit_staging(tenant_id: UUID | None, *, grace: timedelta) -> Iterator[Finding]:
+    """Yield what lies in the staging folder without an upload: of one tenant, or of all."""
+    for one in staged_orphans(tenant_id=tenant_id, grace=grace):
+        yield Finding(Kind.STAGED_ORPHAN, one.path.name, one.tenant_id, size=one.size, staged=one)
+
+
 def repair(finding: Finding) -> None:
     """Put one finding right and note that in it.
 
@@ -118,6 +128,8 @@ def repair(finding: Finding) -> None:
     """
     if finding.kind is Kind.ORPHAN:
         default_storage.delete(finding.key)
+    elif finding.staged is not None:
+        remove_orphan(finding.staged)
     elif finding.tenant_id and finding.asset:
         _forget(finding, finding.tenant_id, finding.asset)
     finding.repaired = True

@@ -75,10 +75,10 @@ class TagList:
         conditions, values = ["tenant_id = %s"], [self.tenant_id, *parameters]
         if self.prefix:
             among = candidates("search_assets", [], [self.prefix], [])
-            conditions.append("starts_with(lower(tag), lower(%s))")
+            conditions.append("starts_with(lower(tag), lower(%s::text))")
             values.insert(1, self.prefix)
             if among is not None:
-                conditions.append("assets.id = ANY((SELECT %s::uuid[]))")
+                conditions.append("assets.id = ANY((SELECT %s::uuid[])::uuid[])")
                 values.insert(2, among)
         with connection.cursor() as cursor:
             cursor.execute(

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from assets.playback import PRUNED_AT_ONCE, prune_playback
 from assets.tasks import queue_download, queue_understanding
+from assets.upload_upkeep import expire_uploads
 from rls import acting_as
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def clean_up(*, actor: Actor) -> None:
     """Do all of it, each part in a door of its own."""
     go_on(actor=actor)
     prune(actor=actor)
+    expire_uploads(actor=actor)
 
 
 def go_on(*, actor: Actor) -> None:

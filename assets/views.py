@@ -42,14 +42,14 @@ def media(request: HttpRequest, tenant: UUID, asset: UUID, variant: str) -> Http
     found = _found(cast("SignateRequest", request), tenant, asset, variant)
     if found is None:
         return _not_found()
-    _release_connection()
+    release_connection()
     try:
         return serve(request, media_storage().read(found.key), found)
     except FileNotFoundError:
         return _not_found()
     except OSError as error:
         logger.error("the storage is away: %s", error)  # noqa: TRY400 -- expected
-        return _unavailable()
+        return unavailable()
 
 
 @csrf_exempt
@@ -97,7 +97,7 @@ def _key(row: Asset, variant: Variant) -> str:
     return thumbnail_key(row.tenant_id, row.pk) if row.thumbnail_url else ""
 
 
-def _release_connection() -> None:
+def release_connection() -> None:
     """Give the connection back: Django would keep it until the last byte is sent."""
     if not connection.in_atomic_block:
         connection.close()
@@ -115,7 +115,8 @@ def _not_found() -> HttpResponse:
     )
 
 
-def _unavailable() -> HttpResponse:
+def unavailable() -> HttpResponse:
+    """Return the 503 of a storage that cannot be reached."""
     return JsonResponse(
         {
             "error": "Service unavailable",

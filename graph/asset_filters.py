@@ -6,10 +6,11 @@ tenant.
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import strawberry
-from django.db.models import F, Q
-from django.db.models.lookups import GreaterThanOrEqual, LessThan, LessThanOrEqual
+from django.db.models import Func, Q
+from django.db.models.lookups import GreaterThanOrEqual, LessThan
 from strawberry import UNSET
 
 from assets.models import ProcessingStatus
@@ -21,6 +22,7 @@ from graph.enums import OrderDirection, described
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.scalars import BigInt
+from graph.share_links import IS_SHARED
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
 
@@ -95,6 +97,27 @@ class AssetOrder:
     )
 
 
+def _within(column_name: str, sorted_as: Func | None, *, least: Any, below: Any) -> Q:
+    """Return the condition "has a value, which is `least` or more, and less than `below`".
+
+    `sorted_as` is the form that the column has in its index, where that is another one.
+    """
+    condition = Q(**{f"{column_name}__isnull": False})
+    if is_given(least):
+        condition &= (
+            Q(GreaterThanOrEqual(sorted_as, least))
+            if sorted_as is not None
+            else Q(**{f"{column_name}__gte": least})
+        )
+    if is_given(below):
+        condition &= (
+            Q(LessThan(sorted_as, below))
+            if sorted_as is not None
+            else Q(**{f"{column_name}__lt": below})
+        )
+    return condition
+
+
 @strawberry.input(description="A range of instants, open where an end is left out.")
 class DateTimeRange:
     """From (included) until (excluded)."""
@@ -112,15 +135,12 @@ class DateTimeRange:
         A nullable column is compared in the form that its index has, and always has an upper end:
         PostgreSQL would count the missing ones in when it judges how many rows that are.
         """
-        value = DateOrNever(column_name) if nullable else F(column_name)
-        condition = Q(**{f"{column_name}__isnull": False})
-        if is_given(self.from_):
-            condition &= Q(GreaterThanOrEqual(value, self.from_))
-        if is_given(self.until):
-            condition &= Q(LessThan(value, self.until))
-        elif nullable:
-            condition &= Q(LessThan(value, Never()))
-        return condition
+        return _within(
+            column_name,
+            DateOrNever(column_name) if nullable else None,
+            least=self.from_,
+            below=self.until if is_given(self.until) or not nullable else Never(),
+        )
 
 
 @strawberry.input(description="A range of whole numbers, open where an end is left out.")
@@ -131,16 +151,13 @@ class BigIntRange:
     max: BigInt | None = strawberry.field(description="This number or less.", default=UNSET)
 
     def condition(self, column_name: str, *, nullable: bool = False) -> Q:
-        """Return the range as a condition on a column, as that of DateTimeRange."""
-        value = NumberOrMost(column_name) if nullable else F(column_name)
-        condition = Q(**{f"{column_name}__isnull": False})
-        if is_given(self.min):
-            condition &= Q(GreaterThanOrEqual(value, self.min))
-        if is_given(self.max):
-            condition &= Q(LessThanOrEqual(value, self.max))
-        elif nullable:
-            condition &= Q(LessThan(value, Most()))
-        return condition
+        """Return the range as a condition on a column, as DateTimeRange does."""
+        return _within(
+            column_name,
+            NumberOrMost(column_name) if nullable else None,
+            least=self.min,
+            below=self.max + 1 if is_given(self.max) else Most() if nullable else None,
+        )
 
 
 class AssetSearchField(StrEnum):
@@ -257,6 +274,9 @@ class AssetFilter:
     is_reachable: bool | None = strawberry.field(
         description="Whether its address answered when last checked.", default=UNSET
     )
+    is_shared: bool | None = strawberry.field(
+        description="Whether a link shows it to whoever has the link.", default=UNSET
+    )
     mimetype: list[str] | None = strawberry.field(
         description='Its mimetype is one of these: `["image", "video"]`.', default=UNSET
     )
@@ -299,6 +319,8 @@ class AssetFilter:
             wanted = getattr(self, name)
             if is_given(wanted):
                 condition &= Q(**{name: wanted})
+        if is_given(self.is_shared):
+            condition &= Q(IS_SHARED) if self.is_shared else ~Q(IS_SHARED)
         if is_given(self.has_media):
             condition &= ~Q(media_path="") if self.has_media else Q(media_path="")
         if is_given(self.is_active):

@@ -38,6 +38,13 @@ from graph.inputs import is_given
 from graph.members import User
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
+from graph.share_links import (
+    ACCESS_COUNT,
+    IS_SHARED,
+    SHARE_EXPIRES_AT,
+    ShareLink,
+    share_link_of,
+)
 from graph.tenants import Tenant
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
@@ -167,6 +174,34 @@ class Asset(Keyed, relay.Node):
         row = cast("models.Asset", self)
         return _signed(row, Variant.THUMBNAIL, info) if row.thumbnail_url else ""
 
+    is_shared: bool = expression(
+        "Whether it has a share link that can be opened right now.", lambda _: IS_SHARED
+    )
+    share_expires_at: datetime | None = expression(
+        "When its share link ends, or did; null when it has none.", lambda _: SHARE_EXPIRES_AT
+    )
+    access_count: BigInt = expression(
+        "How often its share link was opened; 0 when it has none. Counts anew for a new link.",
+        lambda _: ACCESS_COUNT,
+    )
+
+    @computed(
+        "The address of its share link, for whoever is to see it; null when it has none, and "
+        "when the address can no longer be told (`ShareLink.url`). Needs assets.share."
+    )
+    def share_url(self, info: Info) -> str | None:
+        """Return it to who may make it."""
+        link = share_link_of(cast("models.Asset", self).pk, info)
+        return link.url(info) if link else None
+
+    @computed(
+        "Its share link, open or not, until it is revoked; null when it has none. Needs "
+        "assets.share."
+    )
+    def share(self, info: Info) -> ShareLink | None:
+        """Return it to who may make it."""
+        return share_link_of(cast("models.Asset", self).pk, info)
+
     @computed(
         "Its proof of play: how often each reporter showed it on each day, page by page, the "
         "earliest day first unless `order` says otherwise."
@@ -228,9 +263,10 @@ def readable(
 
 
 def meet(context: Context, rows: Sequence[models.Asset]) -> None:
-    """Let the people behind `rows` be read together when somebody asks for one."""
+    """Let the people and links of `rows` be read together when somebody asks for one."""
     for name in ("created_by_id", "updated_by_id"):
         context.people.expect(row.__dict__.get(name) for row in rows)
+    context.shares.expect(row.pk for row in rows)
 
 
 def of_tenant(context: Context) -> QuerySet[models.Asset]:

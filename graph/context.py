@@ -15,14 +15,16 @@ from zoneinfo import ZoneInfo
 import strawberry
 from django.db.models import Model, QuerySet
 
+from assets.sharing import current_links
 from tenancy.models import Membership, Tenant, TenantSettings, User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
 
     from graphql import DocumentNode
 
+    from assets.models import ShareLink
     from tenancy.actors import Actor
     from tenancy.middleware import SignateRequest
 
@@ -36,9 +38,20 @@ class Rows(Generic[ModelT]):
     costs one statement for all their creators, and none when nobody asks.
     """
 
-    def __init__(self, readable: Callable[[], QuerySet[ModelT]]) -> None:
-        """Take where rows come from; nothing is read yet."""
+    def __init__(
+        self,
+        readable: Callable[[], QuerySet[ModelT]],
+        *,
+        by: str = "pk",
+        meet: Callable[[Sequence[ModelT]], None] = lambda _rows: None,
+    ) -> None:
+        """Take where rows come from, what their key is, and who hears of them once they are read.
+
+        Nothing is read yet.
+        """
         self._readable = readable
+        self._by = by
+        self._meet = meet
         self._expected: set[UUID] = set()
         self._known: dict[UUID, ModelT | None] = {}
 
@@ -48,7 +61,11 @@ class Rows(Generic[ModelT]):
 
     def put(self, row: ModelT) -> None:
         """Keep a row that somebody has read already."""
-        self._known[row.pk] = row
+        self._known[getattr(row, self._by)] = row
+
+    def forget(self, key: UUID) -> None:
+        """Read the row of `key` anew when it is asked for: it was changed."""
+        self._known.pop(key, None)
 
     def get(self, key: UUID | None) -> ModelT | None:
         """Return the row of `key`; None when there is none that the actor may see."""
@@ -57,7 +74,9 @@ class Rows(Generic[ModelT]):
         if key not in self._known:
             wanted = self._expected - self._known.keys() | {key}
             self._known |= dict.fromkeys(wanted)
-            self._known |= {row.pk: row for row in self._readable().filter(pk__in=wanted)}
+            rows = list(self._readable().filter(**{f"{self._by}__in": wanted}))
+            self._meet(rows)
+            self._known |= {getattr(row, self._by): row for row in rows}
             self._expected.clear()
         return self._known[key]
 
@@ -83,6 +102,15 @@ class Context:
         tenant = self.tenants.get(self.actor.entered())
         assert tenant is not None  # noqa: S101 -- the wall shows everybody the tenant they entered
         return tenant
+
+    @cached_property
+    def shares(self) -> Rows[ShareLink]:
+        """The share links that are not revoked, by their assets' keys."""
+        return Rows(
+            current_links,
+            by="asset_id",
+            meet=lambda rows: self.people.expect(row.created_by_id for row in rows),
+        )
 
     @cached_property
     def settings(self) -> TenantSettings:

@@ -11,7 +11,7 @@ from uuid import UUID
 import strawberry
 from strawberry import relay
 
-from graph import assets, devices, members, playback, tenants, uploads
+from graph import assets, capabilities, devices, members, playback, tenants, uploads
 from graph.columns import query
 from graph.context import Context, Info
 from graph.ids import read_id
@@ -22,6 +22,7 @@ MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
     "Asset": assets.by_keys,
+    "Capability": capabilities.by_keys,
     "Device": devices.by_keys,
     "Membership": members.by_keys,
     "PlaybackDay": playback.by_keys,

@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
 from graph.bulk import BulkMutations
+from graph.capabilities import CapabilityMutations, CapabilityQueries
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
 from graph.library import AssetMutations
@@ -17,6 +18,7 @@ from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
 from graph.scalars import SCALARS
+from graph.sharing import ShareMutations
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 from graph.uploads import UploadMutations, UploadQueries
@@ -33,9 +35,10 @@ class Query(
     TenantQueries,
     AssetQueries,
     TagQueries,
+    CapabilityQueries,
     DeviceQueries,
-    PlaybackQueries,
     UploadQueries,
+    PlaybackQueries,
     NodeQueries,
 ):
     """The root of reads."""
@@ -54,10 +57,12 @@ class Mutation(
     TenantMutations,
     AssetMutations,
     BulkMutations,
+    UploadMutations,
+    CapabilityMutations,
     DeviceMutations,
     PlayerMutations,
     PlaybackMutations,
-    UploadMutations,
+    ShareMutations,
 ):
     """The root of writes."""
 

@@ -206,6 +206,8 @@ BASIC_REMEMBERED_SECONDS = 300
 # Wrong passwords in LOGIN_WINDOW_SECONDS before an account or an address has to wait.
 LOGIN_WINDOW_SECONDS = 300
 LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
+# Requests that one capability address is good for in a minute.
+CAPABILITY_REQUESTS_PER_MINUTE = _number("SIGNATE_CAPABILITY_REQUESTS_PER_MINUTE", 300)
 LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
 
 # --- proof of play ----------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Every address of the service, and what answers when something fails."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from assets.legacy.pages import no_page
+from assets.share_views import no_share, share
 from graph.view import graphql
 from tenancy import views as tenancy_views
 
@@ -42,6 +43,8 @@ urlpatterns = [
     path("logout/", tenancy_views.sign_out, name="logout"),
     path("healthz", healthz),
     path("media/", include("assets.urls")),
+    path("share/<str:token>", share, name="share"),
+    re_path("^share/", no_share),
     # Before the addresses of assets, which answer for everything else below /api.
     path("", include("assets.legacy.device_urls")),
     path("api", no_page),

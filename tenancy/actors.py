@@ -10,6 +10,7 @@ from tenancy.errors import NotSignedIn, PermissionDenied, TenantRequired
 from tenancy.permissions import DEVICE_PERMISSIONS, PERMISSIONS, Role, granted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from tenancy.credentials import MembershipState
@@ -19,6 +20,7 @@ class ActorKind(StrEnum):
     """How somebody got in."""
 
     ANONYMOUS = "anonymous"
+    CAPABILITY = "capability"
     DEVICE = "device"
     MEMBER = "member"
     OPERATOR = "operator"
@@ -126,3 +128,12 @@ def link(tenant_id: UUID) -> Actor:
     The wall shows the tenant's rows; what of them the address is good for is its view's to decide.
     """
     return Actor(kind=ActorKind.LINK, tenant_id=tenant_id)
+
+
+def capability(tenant_id: UUID, permissions: Iterable[str]) -> Actor:
+    """Return whoever has a capability address of one tenant: nobody, with what it allows."""
+    return Actor(
+        kind=ActorKind.CAPABILITY,
+        tenant_id=tenant_id,
+        permissions=PERMISSIONS.intersection(permissions),
+    )

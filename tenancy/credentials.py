@@ -128,6 +128,12 @@ def identify(user_id: UUID, credential_version: int | None = None) -> Identity |
     )
 
 
+def is_password_of(encoded: str, password: str) -> bool:
+    """Return whether `password` is what was hashed; waits while too many others are asking."""
+    with _hashing:
+        return check_password(password, encoded)
+
+
 def verify_password(username: str, password: str, address: str) -> tuple[UUID, int]:
     """Return (user id, credential version) for a right password.
 
@@ -142,9 +148,8 @@ def verify_password(username: str, password: str, address: str) -> tuple[UUID, i
     if not connection.in_atomic_block:
         # Back to the pool: whoever guesses passwords keeps nobody from the database meanwhile.
         connection.close()
-    with _hashing:
-        # An unusable hash is checked as slowly as any other: nobody costs as much as somebody.
-        is_right = check_password(password, encoded or UNUSABLE_PASSWORD_PREFIX)
+    # An unusable hash is checked as slowly as any other: nobody costs as much as somebody.
+    is_right = is_password_of(encoded or UNUSABLE_PASSWORD_PREFIX, password)
     if is_right and user_id is not None and version is not None:
         per_address.give_back(network)
         per_account.forget(account)

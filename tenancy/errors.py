@@ -122,7 +122,7 @@ class RateLimited(DomainError):
 
     code = ErrorCode.RATE_LIMITED
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, what: str = "failed attempts") -> None:
         """Keep how long to wait."""
-        super().__init__(f"Too many failed attempts. Try again in {retry_after} seconds.")
+        super().__init__(f"Too many {what}. Try again in {retry_after} seconds.")
         self.retry_after = retry_after

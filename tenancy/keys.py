@@ -1,8 +1,8 @@
 """Secrets of machines: 256 random bits behind a prefix they are looked up by.
 
-`sgd_<prefix>_<secret>`: the kind, ten letters that find the row, and the rest, which is kept as a
-SHA-256 digest only. Such a secret cannot be guessed, so it needs no slow hash and no counting of
-failures; it is shown once, when it is made.
+`sgd_<prefix>_<secret>`: the kind (`sgd` of a device, `sgc` of a capability address), ten letters
+that find the row, and the rest, which is kept as a SHA-256 digest only. Such a secret cannot be
+guessed, so it needs no slow hash and no counting of failures; it is shown once, when it is made.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from enum import StrEnum
 from hashlib import sha256
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_KEY = re.compile(r"(sgd)_([a-z2-7]{10})_[A-Za-z0-9_-]{43}", re.ASCII)
+_KEY = re.compile(r"(sgd|sgc)_([a-z2-7]{10})_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class KeyKind(StrEnum):
     """What a secret is of: its first letters."""
 
+    CAPABILITY = "sgc"
     DEVICE = "sgd"
 
 

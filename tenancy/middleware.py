@@ -16,7 +16,8 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from tenancy.actors import ANONYMOUS, Actor, device, member, person
+from tenancy.actors import ANONYMOUS, Actor, capability, device, member, person
+from tenancy.capabilities import find_capability, split_path
 from tenancy.credentials import (
     Identity,
     MembershipState,
@@ -35,8 +36,8 @@ from tenancy.errors import (
     TenantRefused,
     TenantRequired,
 )
-from tenancy.keys import Key, read_key
-from tenancy.logs import request_id, tenant_label
+from tenancy.keys import Key, KeyKind, read_key
+from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
 
 if TYPE_CHECKING:
@@ -96,6 +97,15 @@ def is_link(request: HttpRequest) -> bool:
     )
 
 
+def _take_capability(request: HttpRequest) -> None:
+    """Take the key out of a capability address, so that no log and no view ever sees it there."""
+    request.capability = ""  # type: ignore[attr-defined]
+    found = split_path(request.path_info)
+    if found is not None:
+        request.capability, request.path_info = found  # type: ignore[attr-defined]
+        request.path = request.path_info
+
+
 class RequestLogMiddleware:
     """Gives every request an id, logs how it ended, and turns a lost database into a 503."""
 
@@ -104,11 +114,12 @@ class RequestLogMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, and log one line: method, path (never the query), status, milliseconds."""
+        """Answer, and log a line: method, path (no query, no token), status, milliseconds."""
         given = request.headers.get("X-Request-ID", "")
         request.id = given if _REQUEST_ID.match(given) else uuid4().hex  # type: ignore[attr-defined]
         tokens = request_id.set(request.id), tenant_label.set("-")  # type: ignore[attr-defined]
         started = time.perf_counter()
+        _take_capability(request)
         try:
             response = self.get_response(request)
             response["X-Request-ID"] = request.id  # type: ignore[attr-defined]
@@ -119,7 +130,7 @@ class RequestLogMiddleware:
                 level,
                 "%s %s %s via=%s %.0fms",
                 request.method,
-                request.path,
+                logged_path(request.path),
                 response.status_code,
                 getattr(request, "chosen_by", "-") or "-",
                 (time.perf_counter() - started) * 1000,
@@ -213,7 +224,11 @@ class ActorMiddleware:
         identity = None
         try:
             scheme, words = _authorization(request)
-            if (key := read_key(words[1])) is not None:
+            key = read_key(words[1])
+            if request.capability:  # type: ignore[attr-defined]
+                request.actor = self._capability(request)  # type: ignore[attr-defined]
+                request.credential = "capability"  # type: ignore[attr-defined]
+            elif key is not None and key.kind is KeyKind.DEVICE:
                 request.actor = self._device(request, words[0], key)  # type: ignore[attr-defined]
                 request.credential = "device"  # type: ignore[attr-defined]
             else:
@@ -258,6 +273,18 @@ class ActorMiddleware:
             raise TenantRefused
         tenant_label.set(str(membership.tenant_id))
         return device(membership.id, membership.tenant_id)
+
+    def _capability(self, request: Any) -> Actor:
+        key = read_key(request.capability)
+        found = find_capability(key) if key and key.kind is KeyKind.CAPABILITY else None
+        if found is None:
+            message = "This address opens nothing."
+            raise NotSignedIn(message)
+        membership, request.chosen_by = self._chosen(request, (found,))
+        if membership is None:
+            raise TenantRefused
+        tenant_label.set(str(membership.tenant_id))
+        return capability(membership.tenant_id, membership.permissions)
 
     def _chosen(
         self, request: Any, memberships: Sequence[MembershipState]

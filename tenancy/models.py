@@ -296,6 +296,39 @@ class Device(TenantOwned):
         return self.name
 
 
+class CapabilityKey(TenantOwned):
+    """An address that opens the legacy API to whoever has it: for clients that cannot sign in.
+
+    Kept as a digest beside the prefix it is looked up by (tenancy.keys). `permissions` are all
+    that it may do.
+    """
+
+    name = models.TextField()
+    prefix = models.TextField()
+    digest = models.TextField()
+    permissions = ArrayField(models.CharField(max_length=100))
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "capability_keys"
+        constraints: ClassVar = [*TenantOwned.Meta.constraints]
+        indexes: ClassVar = [
+            # The look-up of a key knows no tenant yet.
+            models.Index(fields=["prefix"], name="capability_keys_by_prefix"),
+            models.Index(
+                fields=["tenant", "created_at", "id"], name="capability_keys_by_created_at"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return self.name
+
+
 class TenantSettings(TenantOwned):
     """How a tenant wants things (MISSION T4)."""
 

@@ -24,6 +24,7 @@ from assets.models import (
 )
 from rls import acting_as
 from tenancy.actors import Actor, member, operator, person
+from tenancy.capabilities import create_capability
 from tenancy.credentials import identify
 from tenancy.devices import register_device
 from tenancy.members import add_member
@@ -113,6 +114,7 @@ def _surround(place: Inhabited) -> None:
     now = datetime.now(UTC)
     reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
+    create_capability(actor=place.owner, name=f"{place.marker} script")
     Upload.objects.create(
         tenant=place.tenant,
         handle=f"{1:032x}",

@@ -20,6 +20,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from assets.legacy.errors import LegacyError, detail, of_domain
 from assets.legacy.negotiation import HTML, JSON, PARSES, RENDERS, wanted_type
+from assets.legacy.retries import HEADER, once
 from rls import acting_as
 from tenancy.credentials import csrf_refusal
 from tenancy.errors import DomainError, NotSignedIn
@@ -97,6 +98,18 @@ def _refuse_foreign_page(request: SignateRequest) -> None:
         raise detail(403, "CSRF Failed: pages of other sites cannot do this.")
 
 
+def _as_text(answer: Answer | Response) -> tuple[int, str | None]:
+    """Return the status of an answer to a write, and its body as JSON text."""
+    assert isinstance(answer, Answer)  # noqa: S101 -- only reads are streamed
+    if answer.raw is not None or answer.body is None:
+        return answer.status, answer.raw
+    return answer.status, _printed(answer.body)
+
+
+def _printed(body: Any) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
 def _without_body(request: SignateRequest) -> Any:
     """Return a request whose CSRF token can come in a header only.
 
@@ -145,6 +158,10 @@ class Endpoint:
         except DomainError as error:
             refused = of_domain(error)
             answer = Answer(refused.body, refused.status, headers=refused.headers)
+        finally:
+            spooled = getattr(request, "spooled", None)
+            if spooled is not None:
+                spooled.close()
         response = self.render(answer, kind) if isinstance(answer, Answer) else answer
         if request.method in {"GET", "HEAD"} and response.status_code == 200:
             response = _unless_known(request, response)
@@ -177,9 +194,17 @@ class Endpoint:
         if method.permission:
             actor.require(method.permission)
         call = Call(request, actor, version, path)
+        key = request.headers.get(HEADER)
+        if key is None or request.method in SAFE:
+            return self.handled(method, call)
+        status, text = once(request, actor, key, lambda: _as_text(self.handled(method, call)))
+        return Answer(status=status, raw=text)
+
+    def handled(self, method: Method, call: Call) -> Answer | Response:
+        """Return what the handler says, inside its door; raises LegacyError or DomainError."""
         if method.streams:
             return method.handle(call)
-        with acting_as(actor, read_only=request.method in SAFE):
+        with acting_as(call.actor, read_only=call.request.method in SAFE):
             return method.handle(call)
 
     def member(self, request: SignateRequest) -> Actor:
@@ -204,7 +229,7 @@ class Endpoint:
             del response["Content-Type"]
             return response
         else:
-            text = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":"), default=str)
+            text = _printed(answer.body)
         content_type = JSON
         if kind == HTML:
             content_type = f"{HTML}; charset=utf-8"

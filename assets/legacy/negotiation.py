@@ -77,7 +77,8 @@ def settle_length(request: HttpRequest, most: int) -> int:
     if "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
         return 0
     source, size = request.META["wsgi.input"], 0
-    body = SpooledTemporaryFile(max_size=1_048_576)  # noqa: SIM115 -- ends with the request
+    body = SpooledTemporaryFile(max_size=1_048_576)  # noqa: SIM115 -- the endpoint closes it
+    request.spooled = body  # type: ignore[attr-defined]
     while piece := source.read(65_536):
         size += len(piece)
         if size > most:

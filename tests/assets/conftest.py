@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path, settings: Settings) -> Path:
-    """Media lies in an empty folder."""
+    """Media lies in an empty folder, and uploads in another."""
     settings.MEDIA_ROOT = tmp_path / "media"
+    settings.UPLOAD_DIR = tmp_path / "uploads"
     return tmp_path / "media"
 
 

@@ -17,10 +17,13 @@ from django.core.management import CommandError, call_command
 from assets import storage_audit
 from assets.folder_storage import FolderStorage
 from assets.models import Asset, ProcessingStatus
+from assets.staging import part_path
 from assets.storage import store_file, thumbnail_key
 from rls import acting_as
 from tenancy.actors import operator
 from tests.media import PNG, WEBP, add_media
+from tests.uploads import begin, picture, put
+from tests.uploads import files as uploaded_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,6 +155,26 @@ def test_all_tenants_and_those_there_are_none_of(world: World, folder: Path) -> 
     code, found, _ = audit("--all-tenants", "--repair")
     assert (code, found) == (0, sorted(("orphan", key, True) for key in orphans))
     assert files(folder) == kept
+
+
+def test_bytes_on_their_way_in_that_no_upload_has(world: World, folder: Path) -> None:
+    del folder
+    waiting = put(world.acme, begin(world.acme, 90), picture(50))
+    lost = {}
+    for owner in (world.acme.tenant.pk, world.globex.tenant.pk, uuid4()):
+        path = part_path(owner, uuid4())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        os.utime(path, (0, 0))
+        lost[owner] = ("staged-orphan", path.name)
+    kept = part_path(world.acme.tenant.pk, waiting.pk)
+    os.utime(kept, (0, 0))
+    acme = lost[world.acme.tenant.pk]
+    assert audit("--tenant", "acme") == (1, [(*acme, False)], [])
+    everything = sorted((*one, True) for one in lost.values())
+    assert audit("--all-tenants", "--repair") == (0, everything, [])
+    assert uploaded_files() == [kept]
+    assert audit("--all-tenants") == (0, [], [])
 
 
 def test_a_file_that_resists_is_said_and_stops_no_other(

@@ -119,7 +119,10 @@ def test_a_mutation_by_cookie_carries_the_csrf_token(graphiql: Browser) -> None:
 
 def test_the_schema_is_documented_beside_the_editor(graphiql: Browser) -> None:
     graphiql.find("button[aria-label='Show Documentation Explorer']").click()
-    assert "query: Query" in graphiql.find(".graphiql-doc-explorer-content").text
+    graphiql.until(
+        lambda: "query: Query" in graphiql.find(".graphiql-doc-explorer-content").text,
+        "the schema is not documented",
+    )
     graphiql.find(".graphiql-doc-explorer-content a").click()
     graphiql.until(
         lambda: graphiql.find(".graphiql-doc-explorer-title").text == "Query", "not at Query"

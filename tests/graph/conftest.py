@@ -46,23 +46,26 @@ def add_assets(place: Inhabited, count: int, **values: Any) -> list[Asset]:
     creators = cycle(actor.user_id for actor in place.actors.values())
     with acting_as(place.owner):
         return Asset.objects.bulk_create(
-            Asset(
-                **{
-                    "tenant": place.tenant,
-                    "asset_id": new_asset_id(),
-                    "name": f"Asset {number}",
-                    "uri": f"https://example.com/{number}",
-                    "mimetype": "webpage",
-                    "duration": 10,
-                    "is_enabled": True,
-                    "start_date": now - YEAR,
-                    "end_date": now + YEAR,
-                    "play_order": number,
-                    "created_by_id": next(creators),
-                    **values,
-                }
-            )
-            for number in range(count)
+            (
+                Asset(
+                    **{
+                        "tenant": place.tenant,
+                        "asset_id": new_asset_id(),
+                        "name": f"Asset {number}",
+                        "uri": f"https://example.com/{number}",
+                        "mimetype": "webpage",
+                        "duration": 10,
+                        "is_enabled": True,
+                        "start_date": now - YEAR,
+                        "end_date": now + YEAR,
+                        "play_order": number,
+                        "created_by_id": next(creators),
+                        **values,
+                    }
+                )
+                for number in range(count)
+            ),
+            batch_size=1_000,
         )
 
 

@@ -134,6 +134,10 @@ def test_every_field_of_an_asset(bare: Inhabited, gql: Callable[..., Graph]) -> 
         "processingStatus": "FAILED",
         "viewCount": -5,
         "lastViewed": "2025-01-04T00:00:00Z",
+        "isShared": False,
+        "shareUrl": None,
+        "shareExpiresAt": None,
+        "accessCount": 0,
         "tenant": {"slug": "acme"},
         "createdBy": {"username": "acme-manager"},
         "updatedBy": None,
@@ -162,6 +166,8 @@ def test_an_asset_of_which_nothing_is_known(bare: Inhabited, gql: Callable[..., 
             "fileSize",
             "lastViewed",
             "mediaUrl",
+            "shareUrl",
+            "shareExpiresAt",
             "createdBy",
             "updatedBy",
         ]
@@ -186,6 +192,8 @@ def test_an_asset_of_which_nothing_is_known(bare: Inhabited, gql: Callable[..., 
         "thumbnailUrl": "",
         "processingStatus": "COMPLETED",
         "viewCount": 0,
+        "isShared": False,
+        "accessCount": 0,
         "tenant": {"slug": "acme"},
     }
 
@@ -539,8 +547,8 @@ def test_a_page_with_tenant_and_creators_costs_the_same_for_five_and_for_fifty(
     graph = gql()
     for count in (2, 45):
         added = add_assets(acme, count, updated_by_id=acme.viewer.user_id)
-        # the settings for the time zone, the page, the tenant, the people, the count
-        with statements(5):
+        # the settings for the time zone, the page, the tenant, the people, the links, the count
+        with statements(6):
             graph.data(document)
         assert len(added) == count
     found = graph.data(document)["assets"]
@@ -570,8 +578,9 @@ def test_a_field_alone_is_one_statement_for_a_page(
 ) -> None:
     """A column that was not declared would be read row by row."""
     del acme
-    zone = 1 if name in {"isActive", "nextChangeAt"} else 0
-    with statements(1 + zone):
+    more = {"isActive": 1, "nextChangeAt": 1}  # the time zone
+    more |= {"shareUrl": 2}  # the links of the page, the tenant
+    with statements(1 + more.get(name, 0)):
         edges = gql().data(f"{{ assets {{ edges {{ node {{ {name} }} }} }} }}")["assets"]["edges"]
     assert len(edges) == 3
 

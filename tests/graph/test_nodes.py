@@ -22,8 +22,10 @@ IDS = """
   me { id membership { id user { id } } }
   tenant { id settings { id } }
   assets(first: 1) { edges { node { id } } }
+  capabilities(first: 1) { edges { node { id } } }
   devices(first: 1) { edges { node { id } } }
   playbackDays(first: 1) { edges { node { id } } }
+  uploads(first: 1) { edges { node { id } } }
 }
 """
 NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
@@ -33,17 +35,19 @@ def own_ids(graph: Graph) -> dict[str, str]:
     data = graph.data(IDS)
     return {
         "Asset": data["assets"]["edges"][0]["node"]["id"],
+        "Capability": data["capabilities"]["edges"][0]["node"]["id"],
         "Device": data["devices"]["edges"][0]["node"]["id"],
         "Membership": data["me"]["membership"]["id"],
         "PlaybackDay": data["playbackDays"]["edges"][0]["node"]["id"],
         "Tenant": data["tenant"]["id"],
         "TenantSettings": data["tenant"]["settings"]["id"],
+        "UploadSession": data["uploads"]["edges"][0]["node"]["id"],
         "User": data["me"]["membership"]["user"]["id"],
         "Viewer": data["me"]["id"],
     }
 
 
-@pytest.mark.parametrize("username", ["acme-owner", "acme-operator"])
+@pytest.mark.parametrize("username", ["acme-owner", "acme-admin"])
 def test_everything_that_has_an_id_comes_back(
     acme: Inhabited, gql: Callable[..., Graph], username: str
 ) -> None:

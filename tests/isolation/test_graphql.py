@@ -29,7 +29,7 @@ from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
-from tenancy.models import Device, Membership, Tenant, TenantSettings
+from tenancy.models import CapabilityKey, Device, Membership, Tenant, TenantSettings
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
@@ -127,6 +127,13 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("Asset",),
         f"mutation($id: ID!) {{ deleteAssets(input: {{ids: [$id]}}) {{ deletedIds {FAULTS} }} }}",
     ),
+    "Mutation.revokeCapability.input.id": (
+        ("Capability",),
+        (
+            "mutation($id: ID!) { revokeCapability(input: {id: $id}) "
+            f"{{ capability {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
     "Query.device.id": (
         ("Device",),
         "query($id: ID!) { device(id: $id) { id name updatedAt isRevoked } }",
@@ -150,6 +157,27 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         (
             "mutation($id: ID!) { revokeDevice(input: {id: $id}) "
             f"{{ device {{ id isRevoked }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.shareAsset.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { shareAsset(input: {id: $id}) "
+            f"{{ asset {{ {ASSET} share {{ maxViews }} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.updateShare.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { updateShare(input: {id: $id, maxViews: 5}) "
+            f"{{ asset {{ {ASSET} share {{ maxViews }} }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeShare.input.id": (
+        ("Asset",),
+        (
+            "mutation($id: ID!) { revokeShare(input: {id: $id}) "
+            f"{{ asset {{ {ASSET} }} {FAULTS} }} }}"
         ),
     ),
     "Mutation.updateDeviceSettings.input.id": (
@@ -281,6 +309,7 @@ def foreign_id(kind: str, place: Inhabited) -> str:
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
     models_: dict[str, type[Model]] = {
+        "Capability": CapabilityKey,
         "Device": Device,
         "Membership": Membership,
         "PlaybackDay": PlaybackDay,

@@ -130,7 +130,8 @@ class Session:
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'
         head += f'; filename="{file_name}"' if file_name else ""
         head += f"\r\nContent-Type: {kind}" if kind else ""
-        return f"{head}\r\n\r\n".encode() + data + b"\r\n"
+        content_bytes: bytes = data
+        return f"{head}\r\n\r\n".encode() + content_bytes + b"\r\n"
 
     # --- from real answers to recorded ones ----------------------------------------------------
 

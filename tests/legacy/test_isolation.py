@@ -9,6 +9,9 @@ import pytest
 
 from assets.legacy.urls import ROUTES
 from assets.models import Asset
+from assets.staging import NotMedia
+from assets.upload_media import create_asset_from_upload
+from assets.uploads import find_by_handle
 from rls import acting_as
 from tests.legacy.test_clients import PAGE, PNG, send, upload
 
@@ -81,6 +84,22 @@ def test_anothers_upload_is_as_one_that_is_not_there(
     assert [one.status_code for one in answers] == [400, 400]
     assert answers[0].json() == {"uri": ["Invalid file path. Failed to add asset."]}
     assert answers[0].content == answers[1].content
+
+
+def test_what_an_old_client_sent_is_looked_at_by_the_new_face_too(
+    acme: Inhabited, client_of: Callable[..., Client]
+) -> None:
+    api = client_of("acme-owner")
+    for content, extension in ((b"this is not a picture", None), (b"", None), (PNG, ".png")):
+        handle = upload(api, content).json()["upload_id"]
+        with acting_as(acme.owner):
+            row = find_by_handle(actor=acme.owner, handle=handle)
+            if extension is None:
+                with pytest.raises(NotMedia):
+                    create_asset_from_upload(actor=acme.owner, upload=row.pk, values={})
+            else:
+                made = create_asset_from_upload(actor=acme.owner, upload=row.pk, values={})
+                assert (made.uri or "").endswith(extension)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from tenancy.middleware import SignateRequest, refusal
 
 def who(request: SignateRequest) -> HttpResponse:
     actor = request.actor
+    if hasattr(request, "refusal"):
+        # What an endpoint of the legacy API does.
+        return refusal(request.refusal, request)
     return JsonResponse(
         {
             "kind": actor.kind,
@@ -58,6 +61,7 @@ def away(request: HttpRequest) -> HttpResponse:
 
 urlpatterns: list[Any] = [
     path("who", who),
+    path("api/who", who),
     path("entered", entered),
     path("write", write),
     path("broken", broken),

@@ -1,4 +1,4 @@
-"""`manage.py storage_audit`: rows without their file and files without a row."""
+"""`manage.py storage_audit`: rows without their file and files without a row, or an upload."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from assets.storage_audit import (
     Finding,
+    audit_staging,
     audit_strays,
     audit_tenant,
     registered_tenants,
@@ -76,6 +77,7 @@ class Command(BaseCommand):
             if tenant_id is None:
                 raise CommandError(f"There is no tenant {slug!r}.")
             yield from audit_tenant(tenant_id, grace=grace)
+            yield from audit_staging(tenant_id, grace=grace)
             return
         tenants = dict.fromkeys(tenants_with_files())
         if "owner" in settings.DATABASES:
@@ -88,6 +90,7 @@ class Command(BaseCommand):
         for tenant_id in tenants:
             yield from audit_tenant(tenant_id, grace=grace)
         yield from audit_strays(grace=grace)
+        yield from audit_staging(None, grace=grace)
 
     def _treated(self, finding: Finding, *, repairing: bool, notes: list[str]) -> Finding:
         if repairing:

@@ -24,7 +24,7 @@ import psutil
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from project.management.commands.demo import HOST, free_port, start_server, stop_server
+from project.management.commands.demo import HOST, free_port, start_server, stop
 from tenancy.actors import person
 from tenancy.people import create_user, find_user, set_password
 from tenancy.tenants import LEGACY_PLAN, create_tenant, find_tenant
@@ -182,8 +182,8 @@ class Client:
             raise CommandError(f"HEAD {path} was answered with {status}.")
         return int(headers["Upload-Offset"])
 
-    def send(self, path: str, content: Content, start: int, stop: int, rate: int) -> int:
-        """Send from `start` on at `rate` bytes per second; break off at `stop` unless it is all.
+    def send(self, path: str, content: Content, start: int, until: int, rate: int) -> int:
+        """Send from `start` on at `rate` bytes per second; break off at `until` unless it is all.
 
         Return the status of the answer, 0 without one.
         """
@@ -198,13 +198,13 @@ class Client:
             ]
             connection.sendall("\r\n".join([*lines, "", ""]).encode())
             began, at = time.monotonic(), start
-            while at < stop:
-                at += len(piece := content.read(at, min(PIECE, stop - at)))
+            while at < until:
+                at += len(piece := content.read(at, min(PIECE, until - at)))
                 connection.sendall(piece)
                 ahead = (at - start) / rate - (time.monotonic() - began)
                 if ahead > 0:
                     time.sleep(ahead)
-            if stop < content.size:
+            if until < content.size:
                 # As a cable that is pulled: no goodbye.
                 linger = struct.pack("ii", 1, 0)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -249,7 +249,7 @@ class Command(BaseCommand):
                 client.graphql(DELETE, ids=[asset["id"]])
                 self._report(content, asset, offsets, seconds, memory)
             finally:
-                stop_server(server)
+                stop(server)
 
     def _upload(
         self, client: Client, content: Content, rate: int
@@ -258,10 +258,10 @@ class Command(BaseCommand):
         begun = client.graphql(BEGIN, size=content.size)["upload"]
         path = "/" + begun["uploadUrl"].split("/", 3)[3]
         offsets: list[int] = []
-        for stop in (content.size // 3, content.size * 2 // 3 + 1, content.size):
+        for until in (content.size // 3, content.size * 2 // 3 + 1, content.size):
             while True:
                 start = client.offset(path)
-                status = client.send(path, content, start, stop, rate)
+                status = client.send(path, content, start, until, rate)
                 if status != http.HTTPStatus.CONFLICT:
                     break
                 # The server has not noticed yet that the last connection is gone.

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenancy", "0004_released_jobs")]
+    dependencies = [("tenancy", "0005_capabilities")]
     operations = [
         migrations.AddField(
             model_name="tenantsettings",
