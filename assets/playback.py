@@ -83,18 +83,19 @@ WITH reported AS (
 )
 SELECT id FROM counted
 """
-# The rows are chosen first, oldest first, so that what is left for the next time is the newest.
+# The rows are chosen first, oldest first, so that what is left for the next time is the newest. As
+# an array: a subquery may be run again for each row, and each time skips what it has locked.
 PRUNE_REPORTS = """
-DELETE FROM playback_reports WHERE tenant_id = %s AND id IN (
+DELETE FROM playback_reports WHERE tenant_id = %s AND id = ANY (ARRAY(
   SELECT id FROM playback_reports WHERE tenant_id = %s AND received_at < %s
   ORDER BY received_at LIMIT %s FOR UPDATE SKIP LOCKED
-)
+))
 """
 PRUNE_DAYS = """
-DELETE FROM playback_days WHERE tenant_id = %s AND id IN (
+DELETE FROM playback_days WHERE tenant_id = %s AND id = ANY (ARRAY(
   SELECT id FROM playback_days WHERE tenant_id = %s AND day < %s
   ORDER BY day, id LIMIT %s FOR UPDATE SKIP LOCKED
-)
+))
 """
 
 

@@ -206,6 +206,7 @@ def test_a_new_tenant_has_the_missions_defaults(world: World) -> None:
         "webhook_url": "",
         "require_2fa": False,
         "allowed_domains": [],
+        "device_settings": {},
         "integrations": {},
     }
     assert members == [
