@@ -41,22 +41,25 @@ class OverLimit(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an operation costs and what its actor has left; `resets_in` is in seconds."""
+    """What an operation costs, and what its actor has left this minute; None without a budget."""
 
     requested: int
-    remaining: int
-    resets_in: int
+    remaining: int | None
 
     def shown(self) -> dict[str, Any]:
-        """Return it as `extensions.cost` of a response."""
+        """Return it as `extensions.cost` of a response.
+
+        What is left is rounded down to tenths of the budget until it is scarce: the same question
+        has the same answer, byte by byte, and tells nobody what else was asked meanwhile.
+        """
+        budget, remaining = settings.GRAPHQL_BUDGET, self.remaining
+        if remaining is not None and remaining * 10 > budget:
+            remaining -= remaining % max(1, budget // 10)
         return {
             "requested": self.requested,
             "limit": settings.GRAPHQL_LIMITS["cost"],
-            "budget": {
-                "limit": settings.GRAPHQL_BUDGET,
-                "remaining": self.remaining,
-                "resetsIn": self.resets_in,
-            },
+            "remaining": remaining,
+            "budget": budget or None,
         }
 
 
@@ -158,8 +161,8 @@ def spend(actor: Actor, cost: int) -> Cost:
     """Take `cost` from an actor's budget; raises RateLimited when there is not enough left."""
     limit = settings.GRAPHQL_BUDGET
     if not limit:
-        return Cost(cost, 0, 0)
+        return Cost(cost, None)
     left = _budget(limit).spend(owner_of(actor), cost)
     if left.wait:
         raise RateLimited(left.wait, "costly requests")
-    return Cost(cost, left.remaining, left.resets_in)
+    return Cost(cost, left.remaining)

@@ -26,10 +26,9 @@ PARTS = 100
 
 
 class Left(NamedTuple):
-    """What is left of a budget; `wait` is 0 where it was enough. Times are whole seconds."""
+    """What is left of a budget; `wait` is 0 where it was enough, else in whole seconds."""
 
     remaining: int
-    resets_in: int
     wait: int
 
 
@@ -73,12 +72,11 @@ class Budget:
             elif short > 0:
                 account.taken = self.limit
             allowed = min(self.limit, account.taken) - account.spent
-            seconds = max(1, math.ceil(account.ends - now))
             if units > allowed:
-                return Left(max(0, allowed), seconds, seconds)
+                return Left(max(0, allowed), max(1, math.ceil(account.ends - now)))
             account.spent += units
             remaining = self.limit - account.spent - account.elsewhere
-            return Left(max(0, remaining), seconds, 0)
+            return Left(max(0, remaining), 0)
 
     def _account(self, key: str, now: float) -> _Account:
         account = self._accounts.get(key)
