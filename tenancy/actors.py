@@ -42,6 +42,7 @@ class Actor:
     membership_id: UUID | None = None
     role: Role | None = None
     device_id: UUID | None = None
+    capability_id: UUID | None = None
 
     @property
     def is_signed_in(self) -> bool:
@@ -130,10 +131,11 @@ def link(tenant_id: UUID) -> Actor:
     return Actor(kind=ActorKind.LINK, tenant_id=tenant_id)
 
 
-def capability(tenant_id: UUID, permissions: Iterable[str]) -> Actor:
+def capability(capability_id: UUID, tenant_id: UUID, permissions: Iterable[str]) -> Actor:
     """Return whoever has a capability address of one tenant: nobody, with what it allows."""
     return Actor(
         kind=ActorKind.CAPABILITY,
         tenant_id=tenant_id,
+        capability_id=capability_id,
         permissions=PERMISSIONS.intersection(permissions),
     )
