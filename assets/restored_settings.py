@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.player_settings import update_device_defaults
-from tenancy.commands import RELOAD, send_command
 from tenancy.device_settings import DEFAULTS, clean_device_settings
 from tenancy.errors import Invalid
 from tenancy.events import Event, publish
@@ -57,7 +56,8 @@ def take_over(restore: Restore, *, actor: Actor) -> list[str]:
         else:
             changes[name] = value
     if changes:
-        update_device_defaults(actor=actor, changes=changes)
+        # Anthias tells its player to stop before and to play afterwards, and nothing else.
+        update_device_defaults(actor=actor, changes=changes, tell=False)
         restore.replaced_settings = before
     return notes
 
@@ -77,5 +77,4 @@ def take_back(restore: Restore, *, actor: Actor) -> list[str]:
         setattr(row, name, before[name])
     row.save(update_fields=["device_settings", *_COLUMNS, "updated_at"])
     publish(Event.SETTINGS_CHANGED, [row.pk], actor=actor)
-    send_command(actor=actor, command=RELOAD)
     return []
