@@ -8,6 +8,7 @@ Nothing here knows a noun.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -19,6 +20,7 @@ from graph import graphiql, multipart, persisted, requests
 from graph.context import Context
 from graph.documents import Refused, is_query, prepare
 from graph.errors import cause_of, is_expected, rendered
+from graph.idempotency import once
 from graph.limits import REFUSED_COST, owner_of, spend
 from graph.requests import BadRequest, Parameters
 from graph.schema import schema
@@ -120,7 +122,8 @@ class GraphView(GraphQLView[Context, None]):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
         persisted.keep(source, request.actor)
         context = Context(request=request, actor=request.actor, document=operation.document)
-        with acting_as(request.actor, read_only=is_query(operation.node)):
+
+        def execute() -> HttpResponse:
             result = schema.execute_sync(
                 source.text,
                 variable_values=asked.variables,
@@ -129,6 +132,9 @@ class GraphView(GraphQLView[Context, None]):
                 operation_extensions=asked.extensions,
             )
             return self.conclude(request, operation.node, result, cost)
+
+        with acting_as(request.actor, read_only=is_query(operation.node)):
+            return once(request, operation.node, replace(asked, query=source.text), execute)
 
     def prepare(self, request: SignateRequest, asked: Parameters) -> tuple[Source, Operation]:
         """Return the document and the operation in it that is to run; raises Refused."""
