@@ -33,6 +33,19 @@ if TYPE_CHECKING:
 # Leave out tests of what is not installed here, a browser and ffmpeg, and say so.
 pytest_plugins = ["tests.browser.presence", "tests.assets.presence"]
 
+FUZZ_EXAMPLES = 5
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take how long fuzzing is: the suite's own is short, and the same each time."""
+    parser.addoption(
+        "--fuzz-examples",
+        type=int,
+        default=FUZZ_EXAMPLES,
+        help="how many requests fuzzing makes of each operation; any other number is random",
+    )
+
+
 PLATFORM = "signage.test"
 
 
