@@ -280,6 +280,13 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = ["etag", "retry-after", "x-request-id"]
 
+# --- sockets ----------------------------------------------------------------------------------
+# Requests that a process of project.asgi works on at once.
+ASGI_THREADS = _number("SIGNATE_ASGI_THREADS", 4)
+# Open at once in one process, and of one credential's owner in it.
+SOCKETS = _number("SIGNATE_SOCKETS", 5000)
+SOCKETS_PER_ACTOR = _number("SIGNATE_SOCKETS_PER_ACTOR", 100)
+
 # --- proof of play ----------------------------------------------------------------------------
 # Days of it that a tenant keeps; older ones are removed, the assets' own counts are not.
 PLAYBACK_DAYS = _number("SIGNATE_PLAYBACK_DAYS", 400)

@@ -59,6 +59,11 @@ def channel(tenant_id: UUID) -> str:
     return tenant_key(tenant_id, "events")
 
 
+def hub_channel() -> str:
+    """Return the Redis channel of processes that keep sockets; it carries nothing."""
+    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:sockets"
+
+
 def tenant_key(tenant_id: UUID, *names: object) -> str:
     """Return a name in Redis that is one tenant's."""
     prefix = settings.CACHES["default"].get("KEY_PREFIX", "")

@@ -126,6 +126,8 @@ class RequestLogMiddleware:
             level = logging.WARNING if 400 <= response.status_code < 500 else logging.INFO
             if response.status_code >= 500:
                 level = logging.ERROR
+            if level == logging.INFO and getattr(request, "is_again", False):
+                level = logging.DEBUG
             logger.log(
                 level,
                 "%s %s %s via=%s %.0fms",

@@ -145,6 +145,26 @@ def redis_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pipeline, "execute", lost)
 
 
+@pytest.fixture(scope="module")
+def committed(
+    template_database: str, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[World]:
+    """A world in a database of the module's own, for what works in several threads.
+
+    Nothing is rolled back: a test that changes more than its own rows makes its own tenant.
+    """
+    del django_db_setup
+    with (
+        django_db_blocker.unblock(),
+        databases.copy_of(template_database) as name,
+        databases.pointed_at(name),
+    ):
+        world = create_world()
+        connections["default"].close()
+        yield world
+        connections.close_all()
+
+
 def basic(username: str, password: str = PASSWORD) -> dict[str, str]:
     """Return the headers of a Basic credential."""
     token = base64.b64encode(f"{username}:{password}".encode()).decode()
