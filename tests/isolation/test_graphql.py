@@ -151,10 +151,7 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "Mutation.removeMember.input.id": (
         ("Membership",),
-        (
-            "mutation($id: ID!) { removeMember(input: {id: $id}) "
-            f"{{ deletedId {FAULTS} }} }}"
-        ),
+        (f"mutation($id: ID!) {{ removeMember(input: {{id: $id}}) {{ deletedId {FAULTS} }} }}"),
     ),
     "Mutation.transferOwnership.input.id": (
         ("Membership",),
