@@ -35,7 +35,7 @@ from graph.inputs import is_given
 from graph.members import Membership, User
 from graph.selections import Selection, selected
 from tenancy import invitations, models
-from tenancy.errors import NotFound, PermissionDenied
+from tenancy.errors import NotFound
 from tenancy.models import InvitationStatus
 from tenancy.permissions import Role
 
@@ -348,14 +348,6 @@ def _read_back(info: Info, row: models.Invitation | None) -> Invitation | None:
     return cast("Invitation", found)
 
 
-def _person(info: Info) -> UUID:
-    """Return the key of whoever asks; raises PermissionDenied for a credential of no person."""
-    actor = info.context.actor
-    if actor.user_id is None or info.context.request.credential not in {"basic", "session"}:
-        raise PermissionDenied("Sign in as a person to answer an invitation.")
-    return actor.user_id
-
-
 @strawberry.type
 class InvitationMutations:
     """The mutations about invitations."""
@@ -439,7 +431,7 @@ class InvitationMutations:
     ) -> AcceptInvitationPayload:
         """Accept an invitation."""
         row, errors = attempt(
-            lambda: invitations.accept_invitation(input.token, user_id=_person(info))
+            lambda: invitations.accept_invitation(actor=info.context.actor, token=input.token)
         )
         return AcceptInvitationPayload(membership=cast("Membership | None", row), errors=errors)
 
@@ -456,6 +448,6 @@ class InvitationMutations:
     ) -> DeclineInvitationPayload:
         """Decline an invitation."""
         offer, errors = attempt(
-            lambda: invitations.decline_invitation(input.token, user_id=_person(info))
+            lambda: invitations.decline_invitation(actor=info.context.actor, token=input.token)
         )
         return DeclineInvitationPayload(offer=_shown(offer) if offer else None, errors=errors)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -29,6 +29,7 @@ from uuid_utils.compat import uuid7
 
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind, link
+from tenancy.audit import record, taken
 from tenancy.errors import (
     Conflict,
     InvalidInput,
@@ -54,7 +55,7 @@ from tenancy.people import is_storable
 from tenancy.permissions import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
 logger = logging.getLogger("signate.invitations")
@@ -154,7 +155,7 @@ def invite_member(
             raise
         message = "This address is invited already: resend that invitation, or revoke it first."
         raise Conflict(message, field=("email",)) from error
-    _post(row, actor)
+    _post(row, actor, "made")
     return row
 
 
@@ -173,7 +174,7 @@ def resend_invitation(*, actor: Actor, invitation: UUID) -> Invitation:
     row.serial += 1
     _renew(row)
     row.save(update_fields=["serial", "token_digest", "expires_at", "sent_at"])
-    _post(row, actor)
+    _post(row, actor, "resent")
     return row
 
 
@@ -205,22 +206,25 @@ def find_invitation(token: str) -> Offer | None:
 
 
 @transaction.atomic
-def accept_invitation(token: str, *, user_id: UUID) -> Membership:
-    """Return the membership that the person of `user_id`, who is signed in, now has.
+def accept_invitation(*, actor: Actor, token: str) -> Membership:
+    """Return the membership that the actor, a person of any tenant or none, now has.
 
     Raises NotFound for a token that opens nothing, whatever the reason, PermissionDenied for
-    somebody with another e-mail address and for an address outside of the tenant's allowed
-    domains, Conflict for a member, QuotaExceeded.
+    nobody's credential, for somebody with another e-mail address and for an address outside of the
+    tenant's allowed domains, Conflict for a member, QuotaExceeded.
     """
+    if actor.kind is not ActorKind.MEMBER or actor.user_id is None:
+        message = "Sign in as a person to accept an invitation."
+        raise PermissionDenied(message)
     found = _look_up(token)
     if found is None:
         raise _opens_nothing()
     key, tenant_id = found
     # Not a member yet, so with no permission there.
-    newcomer = Actor(ActorKind.MEMBER, tenant_id, user_id)
+    newcomer = _inside(actor, tenant_id)
     with acting_as(newcomer, founding=True):
         row = _still_open(key, token)
-        user = User.objects.filter(pk=user_id, is_active=True).only("id", "email").first()
+        user = User.objects.filter(pk=actor.user_id, is_active=True).only("id", "email").first()
         if user is None or not user.email.isascii() or user.email.strip().lower() != row.email:
             message = (
                 "This invitation is for another e-mail address: sign in with the account that has "
@@ -232,15 +236,15 @@ def accept_invitation(token: str, *, user_id: UUID) -> Membership:
         except InvalidInput as error:
             raise PermissionDenied(error.message) from None
         membership = join(
-            actor=newcomer, user_id=user_id, role=row.role, permissions=row.permissions
+            actor=newcomer, user_id=user.pk, role=row.role, permissions=row.permissions
         )
         _end(row, InvitationStatus.ACCEPTED, newcomer)
     return membership
 
 
 @transaction.atomic
-def decline_invitation(token: str, *, user_id: UUID | None = None) -> Offer:
-    """Return what was declined: whoever holds the token has read the mail.
+def decline_invitation(*, actor: Actor, token: str) -> Offer:
+    """Return what was declined: whoever holds the token, signed in or not, has read the mail.
 
     Raises NotFound for a token that opens nothing, whatever the reason.
     """
@@ -248,7 +252,7 @@ def decline_invitation(token: str, *, user_id: UUID | None = None) -> Offer:
     if found is None:
         raise _opens_nothing()
     key, tenant_id = found
-    holder = Actor(ActorKind.LINK, tenant_id, user_id)
+    holder = _inside(actor, tenant_id)
     with acting_as(holder, founding=True):
         row = _still_open(key, token)
         offer = _offer(row)
@@ -279,6 +283,17 @@ def send_invitation(*, actor: Actor, invitation: UUID, serial: int) -> None:
     with acting_as(actor):
         Invitation.objects.filter(pk=row.pk, serial=serial).update(sent_at=Now())
         publish(Event.INVITATIONS_CHANGED, [row.pk], actor=actor)
+
+
+def _inside(actor: Actor, tenant_id: UUID) -> Actor:
+    """Return the actor as they enter a tenant by its invitation: with no permission there."""
+    return replace(
+        actor if actor.is_signed_in else Actor(ActorKind.LINK, address=actor.address),
+        tenant_id=tenant_id,
+        permissions=frozenset(),
+        membership_id=None,
+        role=None,
+    )
 
 
 def _look_up(token: str) -> tuple[UUID, UUID] | None:
@@ -357,14 +372,28 @@ def _count(tenant_id: UUID) -> None:
         raise RateLimited(seconds, "invitations")
 
 
-def _post(row: Invitation, actor: Actor) -> None:
+def _post(row: Invitation, actor: Actor, action: str) -> None:
     from tenancy.tasks import mail_invitation
 
     enqueue(mail_invitation, actor=actor, invitation=str(row.pk), serial=row.serial)
-    publish(Event.INVITATIONS_CHANGED, [row.pk], actor=actor)
+    _note(row, actor, action, after=taken(row, ("email", "role", "permissions", "expires_at")))
 
 
-def _end(row: Invitation, status: InvitationStatus, actor: Actor) -> None:
-    row.state, row.ended_at = status, timezone.now()
+def _end(row: Invitation, state: InvitationStatus, actor: Actor) -> None:
+    row.state, row.ended_at = state, timezone.now()
     row.save(update_fields=["state", "ended_at"])
+    _note(row, actor, state.value)
+
+
+def _note(
+    row: Invitation, actor: Actor, action: str, *, after: Mapping[str, Any] | None = None
+) -> None:
+    record(
+        actor,
+        f"invitation.{action}",
+        subject="Invitation",
+        subject_id=row.pk,
+        label=row.email,
+        after=after,
+    )
     publish(Event.INVITATIONS_CHANGED, [row.pk], actor=actor)

@@ -14,12 +14,13 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from tenancy.actors import Actor, ActorKind
+from tenancy.audit import record, taken
 from tenancy.credentials import identify
 from tenancy.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from tenancy.events import Event, publish
 from tenancy.granting import can_give, clean_permissions, require_can_change, require_can_give
 from tenancy.limits import within_quota
-from tenancy.models import Invitation, InvitationStatus, Membership, Tenant, violated
+from tenancy.models import Invitation, InvitationStatus, Membership, Tenant, User, violated
 from tenancy.permissions import Role, amount, granted
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def join(
             raise
         message = "This person is already a member."
         raise Conflict(message, field=("user",)) from error
-    _tell(row, actor)
+    _note(row, actor, "added", after={"user": user_id, **taken(row, ("role", "permissions"))})
     return row
 
 
@@ -91,11 +92,14 @@ def update_membership(*, actor: Actor, membership: UUID, changes: Mapping[str, A
     require_can_give(actor, role, extra, had=row.permissions)
     if (row.role, row.permissions) == (role, extra):
         return row
+    before = taken(row, ("role", "permissions"))
     row.role, row.permissions = Role(role).value, extra
+    after = taken(row, ("role", "permissions"))
     _take_back_invitations(row, actor)
     with _an_owner_stays():
         row.save(update_fields=["role", "permissions"])
-    _tell(row, actor)
+    action = "role_changed" if before["role"] != row.role else "permissions_changed"
+    _note(row, actor, action, before=before, after=after)
     return row
 
 
@@ -114,7 +118,7 @@ def deactivate_membership(*, actor: Actor, membership: UUID) -> Membership:
         _take_back_invitations(row, actor)
         with _an_owner_stays():
             row.save(update_fields=["is_active"])
-        _tell(row, actor)
+        _note(row, actor, "deactivated")
     return row
 
 
@@ -134,7 +138,7 @@ def reactivate_membership(*, actor: Actor, membership: UUID) -> Membership:
         row.is_active = True
         with within_quota():
             row.save(update_fields=["is_active"])
-        _tell(row, actor)
+        _note(row, actor, "reactivated")
     return row
 
 
@@ -148,7 +152,7 @@ def remove_member(*, actor: Actor, membership: UUID) -> None:
     actor.require("users.remove")
     row = _locked(membership)
     require_can_change(actor, row)
-    _remove(row, actor)
+    _remove(row, actor, "removed")
 
 
 @transaction.atomic
@@ -166,7 +170,7 @@ def leave_tenant(*, actor: Actor, slug: str) -> UUID:
         message = "This is not the slug of the tenant you are in."
         raise InvalidInput(message, field=("slug",))
     row = _locked(actor.membership_id)
-    _remove(row, actor)
+    _remove(row, actor, "left")
     return row.pk
 
 
@@ -198,13 +202,14 @@ def transfer_ownership(*, actor: Actor, membership: UUID) -> Membership:
     if row.pk == own.pk or not row.is_active or identify(row.user_id) is None:
         message = "Hand the ownership over to another active member."
         raise Conflict(message, field=("id",))
+    was = {"role": row.role}
     row.role, own.role = Role.OWNER.value, Role.ADMIN.value
     _take_back_invitations(own, actor)
     row.save(update_fields=["role"])
     with _an_owner_stays():
         own.save(update_fields=["role"])
-    _tell(row, actor)
-    _tell(own, actor)
+    _note(row, actor, "role_changed", before=was, after={"role": row.role})
+    _note(own, actor, "role_changed", before={"role": Role.OWNER.value}, after={"role": own.role})
     return row
 
 
@@ -219,12 +224,13 @@ def _locked(membership: UUID) -> Membership:
     return row
 
 
-def _remove(row: Membership, actor: Actor) -> None:
+def _remove(row: Membership, actor: Actor, action: str) -> None:
     row.is_active = False
     _take_back_invitations(row, actor)
+    # While the person can still be seen from here.
+    _note(row, actor, action, before={"user": row.user_id, **taken(row, ("role", "permissions"))})
     with _an_owner_stays():
         Membership.objects.filter(pk=row.pk).delete()
-    _tell(row, actor)
 
 
 @contextmanager
@@ -261,9 +267,33 @@ def _take_back_invitations(row: Membership, actor: Actor) -> None:
     for invitation in taken:
         invitation.state, invitation.ended_at = InvitationStatus.REVOKED, timezone.now()
         invitation.save(update_fields=["state", "ended_at"])
+        record(
+            actor,
+            "invitation.revoked",
+            subject="Invitation",
+            subject_id=invitation.pk,
+            label=invitation.email,
+            reason="Whoever made it could not make it any more.",
+        )
     publish(Event.INVITATIONS_CHANGED, [one.pk for one in taken], actor=actor)
 
 
-def _tell(row: Membership, actor: Actor) -> None:
-    """Tell who listens, so that what the person has open is looked at anew."""
+def _note(
+    row: Membership,
+    actor: Actor,
+    action: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what was done, and tell who listens: the person's sockets are looked at anew."""
+    record(
+        actor,
+        f"membership.{action}",
+        subject="Membership",
+        subject_id=row.pk,
+        label=User.objects.values_list("username", flat=True).get(pk=row.user_id),
+        before=before,
+        after=after,
+    )
     publish(Event.MEMBERSHIPS_CHANGED, [row.pk], actor=actor, users=[str(row.user_id)])

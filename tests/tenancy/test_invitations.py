@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from rls import acting_as
 from tenancy import invitations
-from tenancy.actors import Actor, operator, person, worker
+from tenancy.actors import ANONYMOUS, Actor, ActorKind, operator, person, worker
 from tenancy.errors import (
     Conflict,
     DomainError,
@@ -37,7 +37,7 @@ from tenancy.invitations import (
 )
 from tenancy.logs import logged_path
 from tenancy.members import add_member, deactivate_membership
-from tenancy.models import Invitation, Membership, Tenant, User
+from tenancy.models import AuditEntry, Invitation, Membership, Tenant, User
 from tenancy.people import create_user
 from tenancy.permissions import Role
 from tenancy.tenants import update_settings
@@ -74,6 +74,14 @@ def invite(
 
 def newcomer(email: str = ADDRESS, name: str = "ada") -> UUID:
     return create_user(name, PASSWORD, email=email).pk
+
+
+def accept(token: str, user_id: UUID) -> Membership:
+    return accept_invitation(actor=person(user_id), token=token)
+
+
+def decline(token: str) -> invitations.Offer:
+    return decline_invitation(actor=ANONYMOUS, token=token)
 
 
 def stored(place: Inhabited, row: Invitation) -> Invitation:
@@ -208,7 +216,7 @@ def test_whoever_is_invited_joins_as_what_they_were_invited_to(acme: Inhabited) 
         row.expires_at,
     )
     ada = newcomer("Ada@New.Example")
-    membership = accept_invitation(token, user_id=ada)
+    membership = accept(token, ada)
     joined = actor_in(acme.tenant, person(ada))
     assert (joined.membership_id, joined.role, joined.can("assets.edit")) == (
         membership.pk,
@@ -220,7 +228,7 @@ def test_whoever_is_invited_joins_as_what_they_were_invited_to(acme: Inhabited) 
     assert kept.ended_at is not None
     assert find_invitation(token) is None
     with pytest.raises(NotFound, match=OVER):
-        accept_invitation(token, user_id=ada)
+        accept(token, ada)
 
 
 def test_an_invitation_is_for_its_address_only(acme: Inhabited, world: World) -> None:
@@ -232,8 +240,8 @@ def test_an_invitation_is_for_its_address_only(acme: Inhabited, world: World) ->
     with nothing_changed(world):
         for user_id in (*others, id_of(world.outsider), uuid4()):
             with pytest.raises(PermissionDenied, match="another e-mail address"):
-                accept_invitation(token, user_id=user_id)
-    assert accept_invitation(token, user_id=newcomer()).role == "viewer"
+                accept(token, user_id)
+    assert accept(token, newcomer()).role == "viewer"
 
 
 def test_a_deactivated_person_joins_nothing(acme: Inhabited) -> None:
@@ -242,7 +250,7 @@ def test_a_deactivated_person_joins_nothing(acme: Inhabited) -> None:
     with acting_as(person(ada)):
         User.objects.filter(pk=ada).update(is_active=False)
     with pytest.raises(PermissionDenied):
-        accept_invitation(token, user_id=ada)
+        accept(token, ada)
 
 
 def _expire(place: Inhabited, row: Invitation) -> None:
@@ -273,8 +281,8 @@ def _suspend(place: Inhabited, row: Invitation) -> None:
         _revoke,
         _resend,
         _suspend,
-        lambda _, row: decline_invitation(token_of(row)),
-        lambda _, row: accept_invitation(token_of(row), user_id=newcomer(name="first")),
+        lambda _, row: decline(token_of(row)),
+        lambda _, row: accept(token_of(row), newcomer(name="first")),
     ],
 )
 def test_what_is_over_opens_nothing_whatever_the_reason(
@@ -288,8 +296,8 @@ def test_what_is_over_opens_nothing_whatever_the_reason(
         for wrong in (token, token[:-1] + "A", "sgi_" + "x" * 43, "", "x" * 10_000, "\x00"):
             assert find_invitation(wrong) is None
             for call in (
-                lambda wrong=wrong: accept_invitation(wrong, user_id=ada),
-                lambda wrong=wrong: decline_invitation(wrong),
+                lambda wrong=wrong: accept(wrong, ada),
+                lambda wrong=wrong: decline(wrong),
             ):
                 with pytest.raises(NotFound) as refused:
                     call()
@@ -307,7 +315,7 @@ def test_a_resent_invitation_begins_anew(acme: Inhabited) -> None:
     [text] = deliver(acme)
     assert token_of(kept) in text
     assert token_of(row) not in text
-    assert accept_invitation(token_of(kept), user_id=newcomer()).role == "viewer"
+    assert accept(token_of(kept), newcomer()).role == "viewer"
     with acting_as(acme.owner):
         for call in (resend_invitation, revoke_invitation):
             with pytest.raises(Conflict, match="accepted already"):
@@ -325,13 +333,13 @@ def test_under_another_key_a_link_is_not_made_up(acme: Inhabited, settings: Sett
     settings.SECRET_KEY = "another"
     assert deliver(acme) == []
     # What was mailed before still opens.
-    assert accept_invitation(token, user_id=newcomer()).role == "viewer"
+    assert accept(token, newcomer()).role == "viewer"
 
 
 def test_declining_ends_it(acme: Inhabited, world: World) -> None:
     row = invite(acme)
     with nothing_changed(world):
-        assert decline_invitation(token_of(row)).email == ADDRESS
+        assert decline(token_of(row)).email == ADDRESS
     assert stored(acme, row).state == "declined"
 
 
@@ -345,11 +353,11 @@ def test_allowed_domains_hold_at_both_ends(acme: Inhabited, world: World) -> Non
             invite(acme, email)
         assert refused.value.field == ("email",)
     with nothing_changed(world), pytest.raises(PermissionDenied, match="does not admit"):
-        accept_invitation(token, user_id=ada)
+        accept(token, ada)
     invite(acme, "new@ACME.example")
     with acting_as(acme.owner):
         update_settings(actor=acme.owner, changes={"allowed_domains": []})
-    assert accept_invitation(token, user_id=ada).role == "viewer"
+    assert accept(token, ada).role == "viewer"
 
 
 def test_pending_ones_do_not_count_and_accepting_is_held_to_the_limit(acme: Inhabited) -> None:
@@ -357,9 +365,9 @@ def test_pending_ones_do_not_count_and_accepting_is_held_to_the_limit(acme: Inha
         Tenant.objects.filter(pk=acme.tenant.pk).update(max_users=7)
     rows = [invite(acme, f"{name}@new.example") for name in "abc"]
     tokens = [token_of(row) for row in rows]
-    accept_invitation(tokens[0], user_id=newcomer("a@new.example", "a"))
+    accept(tokens[0], newcomer("a@new.example", "a"))
     with pytest.raises(QuotaExceeded):
-        accept_invitation(tokens[1], user_id=newcomer("b@new.example", "b"))
+        accept(tokens[1], newcomer("b@new.example", "b"))
     assert stored(acme, rows[1]).state == "pending"
 
 
@@ -369,14 +377,14 @@ def test_a_member_has_nothing_to_accept(acme: Inhabited, world: World) -> None:
     with acting_as(operator(acme.tenant.pk)) as actor:
         add_member(actor=actor, user_id=ada, role=Role.VIEWER)
     with nothing_changed(world), pytest.raises(Conflict, match="already a member"):
-        accept_invitation(token, user_id=ada)
+        accept(token, ada)
 
 
 def test_it_is_accepted_inside_another_tenants_door(acme: Inhabited, globex: Inhabited) -> None:
     """On the platform's host a person is in their only tenant when they answer."""
     token = token_of(invite(acme, "viewer@globex.example"))
     with acting_as(globex.viewer):
-        accept_invitation(token, user_id=id_of(globex.viewer))
+        accept(token, id_of(globex.viewer))
         assert {row.tenant_id for row in Membership.objects.all()} == {globex.tenant.pk}
     assert actor_in(acme.tenant, globex.viewer).role is Role.VIEWER
 
@@ -392,17 +400,17 @@ def test_one_use_is_one_use_however_many_try_at_once(
         barrier = threading.Barrier(len(people))
         results: list[str] = []
 
-        def accept(user_id: UUID) -> None:
+        def race(user_id: UUID) -> None:
             try:
                 barrier.wait(10)
-                accept_invitation(token, user_id=user_id)
+                accept(token, user_id)
                 results.append("joined")
             except DomainError as error:
                 results.append(error.message)
             finally:
                 connection.close()
 
-        threads = [threading.Thread(target=accept, args=[user_id]) for user_id in people]
+        threads = [threading.Thread(target=race, args=[user_id]) for user_id in people]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -410,6 +418,36 @@ def test_one_use_is_one_use_however_many_try_at_once(
         assert sorted(results) == [OVER] * 3 + ["joined"]
         with acting_as(operator(acme.tenant.pk)):
             assert Membership.objects.filter(user_id__in=people).count() == 1
+
+
+def test_the_log_says_who_invited_and_who_answered(acme: Inhabited) -> None:
+    row = invite(acme)
+    _resend(acme, row)
+    ada = newcomer()
+    membership = accept(token_of(stored(acme, row)), ada)
+    other = invite(acme, "b@new.example")
+    decline(token_of(other))
+    _revoke(acme, invite(acme, "c@new.example"))
+    with acting_as(acme.owner):
+        told = [
+            (entry.action, entry.label, entry.actor_kind, entry.user_id)
+            for entry in AuditEntry.objects.filter(
+                action__regex="^(invitation|membership)"
+            ).order_by("-at", "-id")[:8]
+        ]
+        joined = AuditEntry.objects.get(subject_id=str(membership.pk))
+    owner = acme.owner.user_id
+    assert told[::-1] == [
+        ("invitation.made", ADDRESS, "member", owner),
+        ("invitation.resent", ADDRESS, "member", owner),
+        ("membership.added", "ada", "member", ada),
+        ("invitation.accepted", ADDRESS, "member", ada),
+        ("invitation.made", "b@new.example", "member", owner),
+        ("invitation.declined", "b@new.example", "link", None),
+        ("invitation.made", "c@new.example", "member", owner),
+        ("invitation.revoked", "c@new.example", "member", owner),
+    ]
+    assert joined.after == {"user": str(ada), "role": "viewer", "permissions": []}
 
 
 # --- taking back --------------------------------------------------------------------------------
@@ -438,7 +476,6 @@ def test_who_may_take_back_and_resend(acme: Inhabited, globex: Inhabited) -> Non
 
 
 def test_a_token_gives_a_role_only_when_it_holds_all_of_it(acme: Inhabited) -> None:
-    from tenancy.actors import ActorKind
     from tenancy.permissions import granted
 
     token = Actor(

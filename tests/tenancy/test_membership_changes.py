@@ -31,7 +31,7 @@ from tenancy.members import (
     transfer_ownership,
     update_membership,
 )
-from tenancy.models import Invitation, Membership, Tenant, TenantUsage, User
+from tenancy.models import AuditEntry, Invitation, Membership, Tenant, TenantUsage, User
 from tenancy.people import create_user
 from tenancy.permissions import Role
 from tests.tenancy.conftest import id_of, nothing_changed
@@ -202,6 +202,43 @@ def test_permissions_there_are_none_of(acme: Inhabited, world: World) -> None:
             changes={"permissions": ["assets.destroy"]},
         )
     assert refused.value.field == ("permissions",)
+
+
+def test_the_log_says_what_was_done_to_whom(acme: Inhabited) -> None:
+    key = key_of(acme.viewer)
+    with acting_as(acme.admin) as actor:
+        update_membership(actor=actor, membership=key, changes={"role": Role.OPERATOR})
+        update_membership(actor=actor, membership=key, changes={"permissions": ["assets.edit"]})
+        deactivate_membership(actor=actor, membership=key)
+        deactivate_membership(actor=actor, membership=key)
+        with pytest.raises(PermissionDenied), transaction.atomic():
+            remove_member(actor=actor, membership=key_of(acme.owner))
+    with acting_as(acme.owner) as actor:
+        reactivate_membership(actor=actor, membership=key)
+        remove_member(actor=actor, membership=key)
+    with acting_as(acme.manager) as actor:
+        leave_tenant(actor=actor, slug="acme")
+    with acting_as(acme.owner) as actor:
+        transfer_ownership(actor=actor, membership=key_of(acme.admin))
+        told = AuditEntry.objects.filter(subject="Membership").order_by("-at", "-id")[:8]
+        entries = [
+            (entry.action.partition(".")[2], entry.label[5:], entry.before, entry.after)
+            for entry in reversed(told)
+        ]
+    viewer = {"role": "viewer", "permissions": []}
+    running = {"role": "operator", "permissions": []}
+    more = {"role": "operator", "permissions": ["assets.edit"]}
+    manager = {"role": "manager", "permissions": []}
+    assert entries == [
+        ("role_changed", "viewer", viewer, running),
+        ("permissions_changed", "viewer", running, more),
+        ("deactivated", "viewer", None, None),
+        ("reactivated", "viewer", None, None),
+        ("removed", "viewer", {"user": str(acme.viewer.user_id), **more}, None),
+        ("left", "manager", {"user": str(acme.manager.user_id), **manager}, None),
+        ("role_changed", "admin", {"role": "admin"}, {"role": "owner"}),
+        ("role_changed", "owner", {"role": "owner"}, {"role": "admin"}),
+    ]
 
 
 # --- owners -------------------------------------------------------------------------------------
