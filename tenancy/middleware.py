@@ -39,6 +39,7 @@ from tenancy.errors import (
 from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
+from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -259,7 +260,9 @@ class ActorMiddleware:
         except (OperationalError, InterfaceError) as error:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
             return unavailable(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        note_visit(request.actor)  # type: ignore[attr-defined]
+        return response
 
     def _identity(
         self, request: HttpRequest, scheme: str, words: tuple[str, str]

@@ -60,6 +60,8 @@ def _settings() -> None:
     django_settings.GRAPHQL_BUDGET = 0
     django_settings.CACHES["default"]["KEY_PREFIX"] = f"test:{uuid4().hex}"
     caches["default"].key_prefix = django_settings.CACHES["default"]["KEY_PREFIX"]
+    # What a request writes besides what it is asked to is left to the tests of that.
+    django_settings.LAST_ACCESS_SECONDS = 0
     # One connection per thread: a pool would keep the test database open.
     connections["default"].settings_dict["OPTIONS"].pop("pool", None)
 
