@@ -121,7 +121,8 @@ class Measured:
     """What one operation asks for; `steps` is how many nodes were looked at to know it.
 
     `repeated` counts fields that are written again beside themselves, `longest_literal` is in
-    characters, `roots` names the fields of the root once for each time they run. `values` depends on the variables of `sized_by`, and on no others.
+    characters, `roots` names the fields of the root once for each time they run. `values` depends
+    on the variables of `sized_by`, and on no others.
     """
 
     weight: Weight
@@ -155,9 +156,7 @@ def sizes(names: Iterable[str], variables: Mapping[str, Any]) -> tuple[object, .
 
 
 def _is_size(value: object) -> bool:
-    return value == "left out" or (
-        isinstance(value, (int, float)) and not isinstance(value, bool)
-    )
+    return value == "left out" or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 class _Pass:
