@@ -280,6 +280,35 @@ CORS_ALLOW_HEADERS = [
 ]
 CORS_EXPOSE_HEADERS = ["etag", "retry-after", "x-request-id"]
 
+# --- sockets ----------------------------------------------------------------------------------
+# Requests that a process of project.asgi works on at once.
+ASGI_THREADS = _number("SIGNATE_ASGI_THREADS", 4)
+# Open at once in one process, and of one credential's owner in it.
+SOCKETS = _number("SIGNATE_SOCKETS", 5000)
+SOCKETS_PER_ACTOR = _number("SIGNATE_SOCKETS_PER_ACTOR", 100)
+
+# --- members ----------------------------------------------------------------------------------
+# How long an invitation is good for, and how many a tenant may send in an hour.
+INVITATION_DAYS = _number("SIGNATE_INVITATION_DAYS", 7)
+INVITATIONS_PER_HOUR = _number("SIGNATE_INVITATIONS_PER_HOUR", 100)
+# When a member was last there is written once in so many seconds at most; 0 never writes it.
+LAST_ACCESS_SECONDS = _number("SIGNATE_LAST_ACCESS_SECONDS", 300)
+
+# --- e-mail -----------------------------------------------------------------------------------
+# Without a host mails are printed, which is for trying things out.
+EMAIL_HOST = _text("SIGNATE_EMAIL_HOST")
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if EMAIL_HOST
+    else "django.core.mail.backends.console.EmailBackend"
+)
+EMAIL_PORT = _number("SIGNATE_EMAIL_PORT", 587)
+EMAIL_HOST_USER = _text("SIGNATE_EMAIL_USER")
+EMAIL_HOST_PASSWORD = _text("SIGNATE_EMAIL_PASSWORD")
+EMAIL_USE_TLS = _flag("SIGNATE_EMAIL_TLS", default=True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = _text("SIGNATE_EMAIL_FROM", f"Signate <no-reply@{PLATFORM_DOMAIN}>")
+
 # --- proof of play ----------------------------------------------------------------------------
 # Days of it that a tenant keeps; older ones are removed, the assets' own counts are not.
 PLAYBACK_DAYS = _number("SIGNATE_PLAYBACK_DAYS", 400)

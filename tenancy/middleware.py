@@ -39,6 +39,7 @@ from tenancy.errors import (
 from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
+from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -126,6 +127,8 @@ class RequestLogMiddleware:
             level = logging.WARNING if 400 <= response.status_code < 500 else logging.INFO
             if response.status_code >= 500:
                 level = logging.ERROR
+            if level == logging.INFO and getattr(request, "is_again", False):
+                level = logging.DEBUG
             logger.log(
                 level,
                 "%s %s %s via=%s %.0fms",
@@ -257,7 +260,9 @@ class ActorMiddleware:
         except (OperationalError, InterfaceError) as error:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
             return unavailable(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        note_visit(request.actor)  # type: ignore[attr-defined]
+        return response
 
     def _identity(
         self, request: HttpRequest, scheme: str, words: tuple[str, str]
