@@ -204,7 +204,9 @@ class Endpoint:
         """Return what the handler says, inside its door; raises LegacyError or DomainError."""
         if method.streams:
             return method.handle(call)
-        with acting_as(call.actor, read_only=call.request.method in SAFE):
+        # What is relayed to players is written down, by GET too.
+        is_read = call.request.method in SAFE and method.kind != "relayed"
+        with acting_as(call.actor, read_only=is_read):
             return method.handle(call)
 
     def member(self, request: SignateRequest) -> Actor:
