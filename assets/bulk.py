@@ -13,9 +13,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from assets.auditing import record_many
-from assets.library import MAX_TAGS, clean_tags
 from assets.models import Asset
 from tenancy.errors import Invalid, InvalidInput, NotFound
+from tenancy.tags import MAX_TAGS, clean_tags
 from tenancy.tenants import clean_all
 
 if TYPE_CHECKING:

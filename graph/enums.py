@@ -85,6 +85,7 @@ described(
         ErrorCode.RATE_LIMITED: "Too many attempts; wait and try again.",
         ErrorCode.QUOTA_EXCEEDED: "The tenant's plan does not allow more; see `tenant.usage`.",
         ErrorCode.STORAGE_FULL: "The server's disk is full; try again once there is room.",
+        ErrorCode.KEY_REUSED: "The `Idempotency-Key` was sent with another request before.",
     },
 )
 

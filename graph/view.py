@@ -19,6 +19,7 @@ from graph import graphiql, multipart, requests
 from graph.context import Context
 from graph.documents import Refused, is_query, operation_of
 from graph.errors import cause_of, is_expected, rendered
+from graph.idempotency import once
 from graph.requests import BadRequest, Parameters
 from graph.schema import schema
 from rls import acting_as
@@ -110,7 +111,8 @@ class GraphView(GraphQLView[Context, None]):
         if request.method == "GET" and not is_query(operation):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
         context = Context(request=request, actor=request.actor, document=document)
-        with acting_as(request.actor, read_only=is_query(operation)):
+
+        def execute() -> HttpResponse:
             result = schema.execute_sync(
                 asked.query,
                 variable_values=asked.variables,
@@ -119,6 +121,9 @@ class GraphView(GraphQLView[Context, None]):
                 operation_extensions=asked.extensions,
             )
             return self.conclude(request, operation, result)
+
+        with acting_as(request.actor, read_only=is_query(operation)):
+            return once(request, operation, asked, execute)
 
     def conclude(
         self,

@@ -147,7 +147,7 @@ def link(tenant_id: UUID) -> Actor:
     return Actor(kind=ActorKind.LINK, tenant_id=tenant_id)
 
 
-def capability(tenant_id: UUID, permissions: Iterable[str], key_id: UUID | None = None) -> Actor:
+def capability(key_id: UUID, tenant_id: UUID, permissions: Iterable[str]) -> Actor:
     """Return whoever has a capability address of one tenant: nobody, with what it allows."""
     return Actor(
         kind=ActorKind.CAPABILITY,

@@ -289,7 +289,7 @@ class ActorMiddleware:
         if membership is None:
             raise TenantRefused
         tenant_label.set(str(membership.tenant_id))
-        return capability(membership.tenant_id, membership.permissions, membership.id)
+        return capability(membership.id, membership.tenant_id, membership.permissions)
 
     def _chosen(
         self, request: Any, memberships: Sequence[MembershipState]

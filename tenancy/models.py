@@ -329,6 +329,36 @@ class CapabilityKey(TenantOwned):
         return self.name
 
 
+class KeptAnswer(TenantOwned):
+    """What a write under an Idempotency-Key answered, for a day (tenancy.idempotency).
+
+    Nothing in it can be read, or tried out, without the server's secret and the client's key.
+    """
+
+    # Of who wrote and the key.
+    key_digest = models.TextField()
+    # Of the whole request: another one under the same key is refused.
+    request_digest = models.TextField()
+    status = models.PositiveSmallIntegerField()
+    # Encrypted; NULL for an answer without a body.
+    answer = models.BinaryField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "kept_answers"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "key_digest"], name="kept_answers_key"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "created_at"], name="kept_answers_by_created_at"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what became of the write and when."""
+        return f"{self.status} at {self.created_at:%Y-%m-%d %H:%M}"
+
+
 class TenantSettings(TenantOwned):
     """How a tenant wants things (MISSION T4)."""
 

@@ -12,7 +12,7 @@ from rls import TenantWall, WorkerRetention
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenancy", "0006_device_settings"),
+        ("tenancy", "0007_idempotency"),
     ]
 
     operations = [
