@@ -13,6 +13,7 @@ from strawberry import relay
 
 from graph import (
     assets,
+    audit,
     backups,
     capabilities,
     devices,
@@ -31,6 +32,7 @@ MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
     "Asset": assets.by_keys,
+    "AuditEntry": audit.by_keys,
     "Backup": backups.backups_by_keys,
     "Capability": capabilities.by_keys,
     "Device": devices.by_keys,

@@ -8,6 +8,7 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
 from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
@@ -36,6 +37,7 @@ class Query(
     TenantQueries,
     AssetQueries,
     TagQueries,
+    AuditQueries,
     CapabilityQueries,
     DeviceQueries,
     UploadQueries,

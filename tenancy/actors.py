@@ -24,6 +24,7 @@ class ActorKind(StrEnum):
     DEVICE = "device"
     MEMBER = "member"
     OPERATOR = "operator"
+    TOKEN = "token"  # noqa: S105 -- a kind, not a secret
     LINK = "link"
     WORKER = "worker"
 
@@ -33,7 +34,7 @@ class Actor:
     """Somebody, in at most one tenant, with the permissions they hold there.
 
     Satisfies rls.Acting. `permissions` are single names, never wildcards. `credential` is one of
-    tenancy.audit.CREDENTIALS; `address` is the client's, empty where nothing came over a network.
+    tenancy.audit.Credential; `address` is the client's, empty where nothing came over a network.
     """
 
     kind: ActorKind = ActorKind.ANONYMOUS

@@ -22,6 +22,7 @@ IDS = """
   me { id membership { id user { id } } }
   tenant { id settings { id } }
   assets(first: 1) { edges { node { id } } }
+  auditLog(first: 1) { edges { node { id } } }
   backups(first: 1) { edges { node { id } } }
   restores(first: 1) { edges { node { id } } }
   capabilities(first: 1) { edges { node { id } } }
@@ -37,6 +38,7 @@ def own_ids(graph: Graph) -> dict[str, str]:
     data = graph.data(IDS)
     return {
         "Asset": data["assets"]["edges"][0]["node"]["id"],
+        "AuditEntry": data["auditLog"]["edges"][0]["node"]["id"],
         "Backup": data["backups"]["edges"][0]["node"]["id"],
         "Restore": data["restores"]["edges"][0]["node"]["id"],
         "Capability": data["capabilities"]["edges"][0]["node"]["id"],
