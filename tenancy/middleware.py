@@ -39,6 +39,7 @@ from tenancy.errors import (
 from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
+from tenancy.tokens import find_token, note_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -231,6 +232,9 @@ class ActorMiddleware:
             elif key is not None and key.kind is KeyKind.DEVICE:
                 request.actor = self._device(request, words[0], key)  # type: ignore[attr-defined]
                 request.credential = "device"  # type: ignore[attr-defined]
+            elif key is not None and key.kind is KeyKind.TOKEN:
+                request.actor = self._token(request, scheme, key)  # type: ignore[attr-defined]
+                request.credential = "token"  # type: ignore[attr-defined]
             else:
                 identity, request.credential = self._identity(request, scheme, words)  # type: ignore[attr-defined]
             if identity is not None:
@@ -257,7 +261,10 @@ class ActorMiddleware:
         except (OperationalError, InterfaceError) as error:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
             return unavailable(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        if getattr(request, "token", None) is not None:
+            note_used(request.token)  # type: ignore[attr-defined]
+        return response
 
     def _identity(
         self, request: HttpRequest, scheme: str, words: tuple[str, str]
@@ -278,6 +285,18 @@ class ActorMiddleware:
             raise TenantRefused
         tenant_label.set(str(membership.tenant_id))
         return device(membership.id, membership.tenant_id)
+
+    def _token(self, request: Any, scheme: str, key: Key) -> Actor:
+        found = find_token(key) if scheme == "bearer" else None
+        if found is None:
+            message = "This API token opens nothing: it is wrong, expired or revoked."
+            raise NotSignedIn(message)
+        membership, request.chosen_by = self._chosen(request, (found.membership,))
+        if membership is None:
+            raise TenantRefused
+        tenant_label.set(str(membership.tenant_id))
+        request.token = found
+        return found.actor()
 
     def _capability(self, request: Any) -> Actor:
         key = read_key(request.capability)
