@@ -17,9 +17,11 @@ from graph import (
     backups,
     capabilities,
     devices,
+    invitations,
     members,
     playback,
     tenants,
+    tokens,
     uploads,
 )
 from graph.columns import query
@@ -31,11 +33,13 @@ from tenancy.errors import InvalidInput
 MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
+    "ApiToken": tokens.by_keys,
     "Asset": assets.by_keys,
     "AuditEntry": audit.by_keys,
     "Backup": backups.backups_by_keys,
     "Capability": capabilities.by_keys,
     "Device": devices.by_keys,
+    "Invitation": invitations.by_keys,
     "Membership": members.by_keys,
     "PlaybackDay": playback.by_keys,
     "Restore": backups.restores_by_keys,

@@ -14,8 +14,10 @@ from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
+from graph.invitations import InvitationMutations, InvitationQueries
 from graph.library import AssetMutations
 from graph.members import MemberQueries
+from graph.memberships import MembershipMutations
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
@@ -23,6 +25,7 @@ from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.tokens import TokenMutations, TokenQueries
 from graph.uploads import UploadMutations, UploadQueries
 
 
@@ -34,10 +37,12 @@ from graph.uploads import UploadMutations, UploadQueries
 )
 class Query(
     MemberQueries,
+    InvitationQueries,
     TenantQueries,
     AssetQueries,
     TagQueries,
     AuditQueries,
+    TokenQueries,
     CapabilityQueries,
     DeviceQueries,
     UploadQueries,
@@ -58,7 +63,10 @@ class Query(
     )
 )
 class Mutation(
+    TokenMutations,
     TenantMutations,
+    MembershipMutations,
+    InvitationMutations,
     AssetMutations,
     BulkMutations,
     UploadMutations,

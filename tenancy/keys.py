@@ -1,8 +1,9 @@
 """Secrets of machines: 256 random bits behind a prefix they are looked up by.
 
-`sgd_<prefix>_<secret>`: the kind (`sgd` of a device, `sgc` of a capability address, `sgt` of an API
-token), ten letters that find the row, and the rest, which is kept as a SHA-256 digest only. Such a secret cannot be
-guessed, so it needs no slow hash and no counting of failures; it is shown once, when it is made.
+`sgd_<prefix>_<secret>`: the kind (`sgd` of a device, `sgc` of a capability address, `sgt` of an
+API token), ten letters that find the row, and the rest, which is kept as a SHA-256 digest only.
+Such a secret cannot be guessed, so it needs no slow hash and no counting of failures; it is shown
+once, when it is made.
 """
 
 from __future__ import annotations

@@ -30,7 +30,16 @@ from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
-from tenancy.models import AuditEntry, CapabilityKey, Device, Membership, Tenant, TenantSettings
+from tenancy.models import (
+    ApiToken,
+    AuditEntry,
+    CapabilityKey,
+    Device,
+    Invitation,
+    Membership,
+    Tenant,
+    TenantSettings,
+)
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
@@ -62,6 +71,24 @@ NOW = print_instant(datetime.now(UTC))
 FAULTS = "errors { field message code }"
 # The argument that takes an id: what ids it takes, and an operation that gives it one.
 ROWS: dict[str, tuple[tuple[str, ...], str]] = {
+    "Query.apiTokens.filter.userId": (
+        ("User",),
+        "query($id: ID!) { apiTokens(filter: {userId: $id}) { edges { node { name } } } }",
+    ),
+    "Mutation.updateApiToken.input.id": (
+        ("ApiToken",),
+        (
+            'mutation($id: ID!) { updateApiToken(input: {id: $id, name: "taken"}) '
+            f"{{ apiToken {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeApiToken.input.id": (
+        ("ApiToken",),
+        (
+            "mutation($id: ID!) { revokeApiToken(input: {id: $id}) "
+            f"{{ apiToken {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
     "Query.auditLog.filter.userId": (
         ("User",),
         f"query($id: ID!) {{ auditLog(filter: {{userId: $id}}) {{ {LOG} }} }}",
@@ -136,6 +163,52 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "Mutation.deleteAssets.input.ids": (
         ("Asset",),
         f"mutation($id: ID!) {{ deleteAssets(input: {{ids: [$id]}}) {{ deletedIds {FAULTS} }} }}",
+    ),
+    "Mutation.updateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { updateMembership(input: {id: $id, role: OPERATOR}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.deactivateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { deactivateMembership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.reactivateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { reactivateMembership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.removeMember.input.id": (
+        ("Membership",),
+        (f"mutation($id: ID!) {{ removeMember(input: {{id: $id}}) {{ deletedId {FAULTS} }} }}"),
+    ),
+    "Mutation.transferOwnership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { transferOwnership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.resendInvitation.input.id": (
+        ("Invitation",),
+        (
+            "mutation($id: ID!) { resendInvitation(input: {id: $id}) "
+            f"{{ invitation {{ id email }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeInvitation.input.id": (
+        ("Invitation",),
+        (
+            "mutation($id: ID!) { revokeInvitation(input: {id: $id}) "
+            f"{{ invitation {{ id email }} {FAULTS} }} }}"
+        ),
     ),
     "Mutation.revokeCapability.input.id": (
         ("Capability",),
@@ -344,10 +417,12 @@ def foreign_id(kind: str, place: Inhabited) -> str:
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
     models_: dict[str, type[Model]] = {
+        "ApiToken": ApiToken,
         "AuditEntry": AuditEntry,
         "Capability": CapabilityKey,
         "Backup": Backup,
         "Device": Device,
+        "Invitation": Invitation,
         "Membership": Membership,
         "PlaybackDay": PlaybackDay,
         "Restore": Restore,
