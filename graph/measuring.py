@@ -121,7 +121,8 @@ class Measured:
     """What one operation asks for; `steps` is how many nodes were looked at to know it.
 
     `repeated` counts fields that are written again beside themselves, `longest_literal` is in
-    characters, `roots` names the fields of the root once for each time they run. `values` depends on the variables of `sized_by`, and on no others.
+    characters, `roots` names the fields of the root once for each time they run. `values` depends
+    on the variables of `sized_by`, and on no others.
     """
 
     weight: Weight
