@@ -141,6 +141,25 @@ def operation_of(
     return checked.document, operation
 
 
+def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> frozenset[str]:
+    """Return the names of all fields that an operation asks of the root, whatever it skips."""
+    fragments = {
+        p.name.value: p for p in document.definitions if isinstance(p, FragmentDefinitionNode)
+    }
+    found, met = set(), set()
+    left = [operation.selection_set]
+    while left:
+        for node in left.pop().selections:
+            if isinstance(node, FieldNode):
+                found.add(node.name.value)
+            elif not isinstance(node, FragmentSpreadNode):
+                left.append(node.selection_set)  # type: ignore[attr-defined]
+            elif node.name.value not in met:
+                met.add(node.name.value)
+                left.append(fragments[node.name.value].selection_set)
+    return frozenset(found)
+
+
 def is_query(operation: OperationDefinitionNode) -> bool:
     """Return whether an operation only reads."""
     return operation.operation is OperationType.QUERY

@@ -31,9 +31,10 @@ from tenancy.capabilities import create_capability
 from tenancy.credentials import identify
 from tenancy.devices import register_device
 from tenancy.members import add_member
-from tenancy.models import Tenant
+from tenancy.models import Tenant, UserSession
 from tenancy.people import create_user
 from tenancy.permissions import Role
+from tenancy.second_factor import begin_second_factor
 from tenancy.tenants import create_tenant, update_settings
 
 PASSWORD = "correct horse battery staple"
@@ -116,6 +117,14 @@ def _surround(place: Inhabited) -> None:
     """Make one row in each table around the assets of `place`."""
     now = datetime.now(UTC)
     reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
+    # Begun and not confirmed: nobody is asked for a code.
+    begin_second_factor(actor=place.owner)
+    UserSession.objects.create(
+        user_id=place.owner.user_id,
+        credential_version=1,
+        expires_at=now + timedelta(days=3650),
+        user_agent=place.marker,
+    )
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
     create_capability(actor=place.owner, name=f"{place.marker} script")
     Upload.objects.create(
