@@ -16,6 +16,7 @@ import strawberry_django
 from django.db.models import QuerySet
 from strawberry import UNSET, relay
 
+from graph.accounts import AccountFields
 from graph.columns import Keyed, column, computed, query, reading, resolved
 from graph.connections import (
     After,
@@ -207,7 +208,7 @@ def users_by_keys(
 
 
 @strawberry.type(description="Whoever asks: you.")
-class Viewer(relay.Node):
+class Viewer(AccountFields, relay.Node):
     """The signed-in person, in the entered tenant if there is one."""
 
     row: strawberry.Private[models.User]

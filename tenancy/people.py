@@ -121,5 +121,5 @@ def renew_credentials(user_id: UUID, *, keep: UUID | None = None) -> None:
     """
     User.objects.filter(pk=user_id).update(credential_version=F("credential_version") + 1)
     sessions = UserSession.objects.filter(user_id=user_id)
-    sessions.exclude(pk=keep).delete()
+    (sessions.exclude(pk=keep) if keep else sessions).delete()
     sessions.update(credential_version=User.objects.filter(pk=user_id).values("credential_version"))

@@ -173,6 +173,11 @@ def live_sessions(*, actor: Actor) -> QuerySet[UserSession]:
     )
 
 
+def is_live(*, actor: Actor, session: UUID) -> bool:
+    """Return whether that is a session of the person's own which opens something."""
+    return live_sessions(actor=actor).filter(pk=session).exists()
+
+
 def end_session(*, actor: Actor, session: UUID) -> None:
     """End one session of the person's own; raises NotFound where there is none of that key."""
     count, _ = UserSession.objects.filter(user_id=actor.oneself(), pk=session).delete()
@@ -183,6 +188,8 @@ def end_session(*, actor: Actor, session: UUID) -> None:
 
 def end_other_sessions(*, actor: Actor, keep: UUID | None) -> int:
     """End every session of the person's own but `keep`; return how many that were."""
-    ended = live_sessions(actor=actor).exclude(pk=keep).count()
-    UserSession.objects.filter(user_id=actor.oneself()).exclude(pk=keep).delete()
+    live = live_sessions(actor=actor)
+    ended = (live.exclude(pk=keep) if keep else live).count()
+    mine = UserSession.objects.filter(user_id=actor.oneself())
+    (mine.exclude(pk=keep) if keep else mine).delete()
     return ended

@@ -119,12 +119,14 @@ def _surround(place: Inhabited) -> None:
     reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
     # Begun and not confirmed: nobody is asked for a code.
     begin_second_factor(actor=place.owner)
-    UserSession.objects.create(
-        user_id=place.owner.user_id,
-        credential_version=1,
-        expires_at=now + timedelta(days=3650),
-        user_agent=place.marker,
-    )
+    for actor in place.actors.values():
+        with acting_as(actor):
+            UserSession.objects.create(
+                user_id=actor.oneself(),
+                credential_version=1,
+                expires_at=now + timedelta(days=3650),
+                user_agent=place.marker,
+            )
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
     create_capability(actor=place.owner, name=f"{place.marker} script")
     Upload.objects.create(

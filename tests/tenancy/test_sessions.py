@@ -425,11 +425,11 @@ def test_a_session_that_says_nonsense_is_nobody(world: World) -> None:
     ):
         session.update(real | changed)
         session.save()
-        browser.cookies["sessionid"] = session.session_key
+        browser.cookies["sessionid"] = str(session.session_key)
         assert browser.who()["kind"] == "anonymous", changed
     session.update(real)
     session.save()
-    browser.cookies["sessionid"] = session.session_key
+    browser.cookies["sessionid"] = str(session.session_key)
     assert browser.who()["kind"] == "member"
 
 
