@@ -34,7 +34,6 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.selections import Selection, selected
 from tenancy import accounts, models, second_factor, sessions
-from tenancy.credentials import client_address
 from tenancy.errors import NotFound, RateLimited
 
 if TYPE_CHECKING:
@@ -350,7 +349,6 @@ class AccountMutations:
                 actor=request.actor,
                 current=input.current_password,
                 new=input.new_password,
-                address=client_address(request),
                 keep=request.session_id,
             ),
         )
@@ -372,9 +370,7 @@ class AccountMutations:
         request = info.context.request
 
         def begin() -> second_factor.Enrolment:
-            accounts.prove_password(
-                actor=request.actor, password=input.password, address=client_address(request)
-            )
+            accounts.prove_password(actor=request.actor, password=input.password)
             return second_factor.begin_second_factor(actor=request.actor)
 
         made, errors = _proving(info, begin)
@@ -399,7 +395,6 @@ class AccountMutations:
             lambda: second_factor.confirm_second_factor(
                 actor=request.actor,
                 code=input.code,
-                address=client_address(request),
                 keep=request.session_id,
             ),
         )
@@ -420,13 +415,10 @@ class AccountMutations:
         request = info.context.request
 
         def disable() -> None:
-            accounts.prove_password(
-                actor=request.actor, password=input.password, address=client_address(request)
-            )
+            accounts.prove_password(actor=request.actor, password=input.password)
             second_factor.disable_second_factor(
                 actor=request.actor,
                 code=input.code,
-                address=client_address(request),
                 keep=request.session_id,
             )
 
@@ -448,12 +440,8 @@ class AccountMutations:
         request = info.context.request
 
         def regenerate() -> list[str]:
-            accounts.prove_password(
-                actor=request.actor, password=input.password, address=client_address(request)
-            )
-            return second_factor.regenerate_recovery_codes(
-                actor=request.actor, code=input.code, address=client_address(request)
-            )
+            accounts.prove_password(actor=request.actor, password=input.password)
+            return second_factor.regenerate_recovery_codes(actor=request.actor, code=input.code)
 
         codes, errors = _proving(info, regenerate)
         return RegenerateRecoveryCodesPayload(recovery_codes=codes, errors=errors)

@@ -88,6 +88,7 @@ described(
         ErrorCode.SECOND_FACTOR_REQUIRED: (
             "The tenant asks for a second factor: set one up, or use a credential that carries it."
         ),
+        ErrorCode.KEY_REUSED: "The `Idempotency-Key` was sent with another request before.",
     },
 )
 

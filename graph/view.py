@@ -19,6 +19,7 @@ from graph import graphiql, multipart, requests
 from graph.context import Context
 from graph.documents import Refused, is_query, operation_of, root_fields
 from graph.errors import cause_of, is_expected, rendered
+from graph.idempotency import once
 from graph.requests import BadRequest, Parameters
 from graph.schema import schema
 from rls import acting_as
@@ -118,7 +119,8 @@ class GraphView(GraphQLView[Context, None]):
         if request.confined is not None and not root_fields(document, operation) <= ENROLMENT:
             raise BadRequest(request.confined.message, 403, code=request.confined.code)
         context = Context(request=request, actor=request.actor, document=document)
-        with acting_as(request.actor, read_only=is_query(operation)):
+
+        def execute() -> HttpResponse:
             result = schema.execute_sync(
                 asked.query,
                 variable_values=asked.variables,
@@ -127,6 +129,9 @@ class GraphView(GraphQLView[Context, None]):
                 operation_extensions=asked.extensions,
             )
             return self.conclude(request, operation, result)
+
+        with acting_as(request.actor, read_only=is_query(operation)):
+            return once(request, operation, asked, execute)
 
     def conclude(
         self,

@@ -20,7 +20,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from rls import acting_as
 from tenancy import accounts, second_factor, sessions
-from tenancy.credentials import client_address
 from tenancy.errors import DomainError, NotFound, RateLimited
 from tenancy.models import User
 from tenancy.views import destination, page, refuse_often, sign_in_url
@@ -119,7 +118,6 @@ def change_password(request: SignateRequest) -> HttpResponse:
             actor=actor,
             current=request.POST.get("current_password", ""),
             new=new,
-            address=client_address(request),
             keep=request.session_id,
         )
 
@@ -177,7 +175,6 @@ def _prove(request: SignateRequest) -> None:
     accounts.prove_password(
         actor=request.actor,
         password=request.POST.get("password", ""),
-        address=client_address(request),
     )
 
 
@@ -198,7 +195,6 @@ def _confirm(request: SignateRequest) -> HttpResponse:
             second_factor.confirm_second_factor(
                 actor=request.actor,
                 code=request.POST.get("code", ""),
-                address=client_address(request),
                 keep=request.session_id,
             )
         )
@@ -213,7 +209,6 @@ def _disable(request: SignateRequest) -> HttpResponse:
         second_factor.disable_second_factor(
             actor=request.actor,
             code=request.POST.get("code", ""),
-            address=client_address(request),
             keep=request.session_id,
         )
 
@@ -230,7 +225,6 @@ def _regenerate(request: SignateRequest) -> HttpResponse:
             second_factor.regenerate_recovery_codes(
                 actor=request.actor,
                 code=request.POST.get("code", ""),
-                address=client_address(request),
             )
         )
 

@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     STORAGE_FULL = "STORAGE_FULL"
     SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
+    KEY_REUSED = "KEY_REUSED"
 
 
 class DomainError(Exception):

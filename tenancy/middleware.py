@@ -244,6 +244,11 @@ class ActorMiddleware:
                 identity, request.credential = self._identity(request, scheme, words)  # type: ignore[attr-defined]
             if identity is not None:
                 request.actor = self._actor(request, identity)  # type: ignore[attr-defined]
+            if request.actor.is_signed_in:  # type: ignore[attr-defined]
+                request.actor = request.actor.seen(  # type: ignore[attr-defined]
+                    credential="" if identity is None else request.credential,  # type: ignore[attr-defined]
+                    address=client_address(request),
+                )
         except DomainError as error:
             logger.warning(
                 "refused: %s user=%s host=%s asked=%.80r",
@@ -296,7 +301,7 @@ class ActorMiddleware:
         if membership is None:
             raise TenantRefused
         tenant_label.set(str(membership.tenant_id))
-        return capability(membership.tenant_id, membership.permissions)
+        return capability(membership.id, membership.tenant_id, membership.permissions)
 
     def _chosen(
         self, request: Any, memberships: Sequence[MembershipState]

@@ -26,6 +26,9 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django_otp.oath import TOTP
 
+from rls import acting_as
+from tenancy.account_log import note, note_for_all_tenants
+from tenancy.actors import person
 from tenancy.credentials import limited_network, per_address
 from tenancy.errors import Conflict, InvalidInput
 from tenancy.limits import FailureLimit, take
@@ -113,9 +116,7 @@ def begun_second_factor(*, actor: Actor) -> Enrolment | None:
     return _enrolment(row.user_id, row.salt) if row else None
 
 
-def confirm_second_factor(
-    *, actor: Actor, code: str, address: str, keep: UUID | None = None
-) -> list[str]:
+def confirm_second_factor(*, actor: Actor, code: str, keep: UUID | None = None) -> list[str]:
     """Return the recovery codes, to be shown once, of a factor that is asked for from now on.
 
     Every session but `keep` ends. Raises Conflict where nothing was begun, WrongCode, RateLimited.
@@ -125,11 +126,11 @@ def confirm_second_factor(
     if row is None:
         message = "There is no second factor to confirm: begin to set one up first."
         raise Conflict(message)
-    _counted(user_id, address, lambda: _take_app_code(row, code))
+    _counted(user_id, actor.address, lambda: _take_app_code(row, code))
     SecondFactor.objects.filter(user_id=user_id).update(confirmed_at=timezone.now())
     codes = _new_recovery_codes(row)
     renew_credentials(user_id, keep=keep)
-    logger.info("a second factor was set up: user=%s from %s", user_id, address)
+    note(actor, "account.second_factor_enabled")
     return codes
 
 
@@ -147,43 +148,43 @@ def check_code(user_id: UUID, code: str, address: str) -> None:
     )
 
 
-def regenerate_recovery_codes(*, actor: Actor, code: str, address: str) -> list[str]:
+def regenerate_recovery_codes(*, actor: Actor, code: str) -> list[str]:
     """Return new recovery codes, to be shown once; the old ones are worth nothing any more.
 
     Raises WrongCode, RateLimited.
     """
     user_id = actor.oneself()
-    check_code(user_id, code, address)
+    check_code(user_id, code, actor.address)
     codes = _new_recovery_codes(SecondFactor.objects.get(user_id=user_id))
-    logger.info("recovery codes were made anew: user=%s from %s", user_id, address)
+    note(actor, "account.recovery_codes_regenerated")
     return codes
 
 
-def disable_second_factor(
-    *, actor: Actor, code: str, address: str, keep: UUID | None = None
-) -> None:
+def disable_second_factor(*, actor: Actor, code: str, keep: UUID | None = None) -> None:
     """Ask the person for no second factor any more; every session but `keep` ends.
 
     Raises WrongCode, RateLimited.
     """
     user_id = actor.oneself()
-    check_code(user_id, code, address)
+    check_code(user_id, code, actor.address)
     SecondFactor.objects.filter(user_id=user_id).delete()
     renew_credentials(user_id, keep=keep)
-    logger.info("a second factor was switched off: user=%s from %s", user_id, address)
+    note(actor, "account.second_factor_disabled")
 
 
 def reset_second_factor(user_id: UUID, *, reason: str) -> bool:
-    """Take a second factor away, for an operator, and end every session; inside a person's door.
+    """Take a person's second factor away, for an operator, and end every session of theirs.
 
-    Returns whether there was one.
+    Returns whether there was one. Each tenant they belong to finds the reason in its log.
     """
-    count, _ = SecondFactor.objects.filter(user_id=user_id).delete()
-    if count:
+    with acting_as(person(user_id)):
+        count, _ = SecondFactor.objects.filter(user_id=user_id).delete()
+        if not count:
+            return False
         renew_credentials(user_id)
         per_person.forget(str(user_id))
-        logger.warning("a second factor was reset by an operator: user=%s (%s)", user_id, reason)
-    return bool(count)
+        note_for_all_tenants(user_id, "account.second_factor_reset", reason=reason)
+    return True
 
 
 def _begun(user_id: UUID) -> SecondFactor | None:
@@ -212,7 +213,7 @@ def _enrolment(user_id: UUID, salt: str) -> Enrolment:
 
 def _counted(user_id: UUID, address: str, is_right: Callable[[], bool]) -> None:
     """Count an attempt before it is made; raises RateLimited, or WrongCode where it fails."""
-    network, person = limited_network(address), str(user_id)
+    network, person = limited_network(address or "-"), str(user_id)
     take(((per_address, network), (per_person, person)))
     if not is_right():
         logger.warning("refused: wrong second factor of user=%s from %s", user_id, address)

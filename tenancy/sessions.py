@@ -19,6 +19,7 @@ from django.db import connection
 from django.utils import timezone
 
 from rls import acting_as
+from tenancy.account_log import note
 from tenancy.actors import person
 from tenancy.credentials import client_address, identity_from
 from tenancy.errors import NotFound
@@ -184,6 +185,7 @@ def end_session(*, actor: Actor, session: UUID) -> None:
     if not count:
         message = "There is no such session, or it has ended."
         raise NotFound(message, field=("id",))
+    note(actor, "account.session_ended")
 
 
 def end_other_sessions(*, actor: Actor, keep: UUID | None) -> int:
@@ -192,4 +194,6 @@ def end_other_sessions(*, actor: Actor, keep: UUID | None) -> int:
     ended = (live.exclude(pk=keep) if keep else live).count()
     mine = UserSession.objects.filter(user_id=actor.oneself())
     (mine.exclude(pk=keep) if keep else mine).delete()
+    if ended:
+        note(actor, "account.other_sessions_ended")
     return ended

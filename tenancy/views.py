@@ -17,7 +17,8 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
 from rls import acting_as
-from tenancy.actors import person
+from tenancy.account_log import note
+from tenancy.actors import member, person
 from tenancy.credentials import client_address, identify, verify_password
 from tenancy.errors import NotSignedIn, RateLimited, TenantRefused
 from tenancy.models import User
@@ -169,10 +170,17 @@ def _enter(request: SignateRequest, identity: Identity) -> HttpResponse:
     with acting_as(person(identity.user_id), read_only=True):
         user = User.objects.get(pk=identity.user_id)
     open_session(request, user, identity.credential_version)
-    logger.info("signed in: user=%s from %s", identity.user_id, client_address(request))
     wanted = destination(request)
     membership, _ = choose(request.host, identity.memberships)
-    if membership and membership.requires_second_factor and not membership.has_second_factor:
+    has_to_enrol = membership is not None and (
+        membership.requires_second_factor and not membership.has_second_factor
+    )
+    came = person(identity.user_id)
+    if membership is not None and not has_to_enrol:
+        came = member(identity.user_id, membership)
+    with acting_as(came.seen(credential="session", address=client_address(request))) as actor:
+        note(actor, "account.signed_in")
+    if has_to_enrol:
         return HttpResponseRedirect(second_factor_url(wanted))
     return HttpResponseRedirect(wanted)
 

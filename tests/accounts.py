@@ -82,9 +82,7 @@ def enrol(actor: Actor, clock: Clock) -> tuple[App, list[str]]:
     oneself = person(actor.user_id)
     with acting_as(oneself):
         app = App(second_factor.begin_second_factor(actor=oneself).uri)
-        codes = second_factor.confirm_second_factor(
-            actor=oneself, code=app.code(clock.now), address="-"
-        )
+        codes = second_factor.confirm_second_factor(actor=oneself, code=app.code(clock.now))
     clock.wait()
     return app, codes
 

@@ -19,6 +19,8 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import caches
 from django.db import connections
 from django.test import Client
+from redis.client import Pipeline, Redis
+from redis.exceptions import ConnectionError as RedisAway
 
 from tests import databases
 from tests.world import PASSWORD, Inhabited, World, create_world
@@ -115,6 +117,17 @@ def scratch_database(
     ):
         yield name
         connections.close_all()
+
+
+@pytest.fixture
+def redis_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command reaches Redis."""
+
+    def lost(*_args: Any, **_kwargs: Any) -> None:
+        raise RedisAway
+
+    monkeypatch.setattr(Redis, "execute_command", lost)
+    monkeypatch.setattr(Pipeline, "execute", lost)
 
 
 def basic(username: str, password: str = PASSWORD) -> dict[str, str]:

@@ -30,6 +30,7 @@ from tenancy.actors import Actor, member, operator, person
 from tenancy.capabilities import create_capability
 from tenancy.credentials import identify
 from tenancy.devices import register_device
+from tenancy.idempotency import Once
 from tenancy.members import add_member
 from tenancy.models import Tenant, UserSession
 from tenancy.people import create_user
@@ -129,6 +130,7 @@ def _surround(place: Inhabited) -> None:
             )
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
     create_capability(actor=place.owner, name=f"{place.marker} script")
+    Once(place.owner, place.marker, [b"a request"]).keep(200, place.marker)
     Upload.objects.create(
         tenant=place.tenant,
         handle=f"{1:032x}",

@@ -147,5 +147,6 @@ CONTROL = Endpoint(
     {"GET": Method(control, "", kind="relayed", needs="devices.control")},
 )
 FILE_ASSET = Endpoint(
-    "File Asset", {"POST": Method(file_uploads.receive_file, "assets.create", streams=True)}
+    "File Asset",
+    {"POST": Method(file_uploads.receive_file, "assets.create", streams=True, takes_file=True)},
 )

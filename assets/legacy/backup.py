@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from assets.legacy.endpoint import Response
+    from assets.models import Backup
 
 FIELD = "backup_upload"
 NO_FILE = "No backup file uploaded."
@@ -77,8 +78,12 @@ class _Archive(FileUploadHandler):
 
 def backup(call: Call) -> Answer:
     """Make a backup and answer what its file is called."""
+
+    def answer(made: Backup) -> Answer:
+        return Answer(made.name, status=201)
+
     with _disk_full_told():
-        return Answer(create_backup(actor=call.actor).name, status=201)
+        return answer(create_backup(actor=call.actor, then=lambda made: call.settle(answer(made))))
 
 
 def recover(call: Call) -> Answer:
@@ -98,7 +103,12 @@ def recover(call: Call) -> Answer:
         source = handler.named.encode(errors="replace").decode().replace("\0", "")[-255:]
         _tell(call, "stop")
         try:
-            restore_archive(file, actor=call.actor, source=source)
+            restore_archive(
+                file,
+                actor=call.actor,
+                source=source,
+                then=lambda _restore: call.settle(Answer(DONE)),
+            )
         except InvalidBackup:
             raise LegacyError(400, {FIELD: BAD_ARCHIVE}) from None
         finally:
@@ -147,5 +157,5 @@ def _disk_full_told() -> Iterator[None]:
 
 
 BACKUP = Endpoint("Backup", {"POST": Method(backup, PERMISSION, streams=True)})
-RECOVER = Endpoint("Recover", {"POST": Method(recover, PERMISSION, streams=True)})
+RECOVER = Endpoint("Recover", {"POST": Method(recover, PERMISSION, streams=True, takes_file=True)})
 BACKUP_FILE = Endpoint("Backup File", {"GET": Method(fetch, PERMISSION, streams=True)})

@@ -40,7 +40,7 @@ IDENTITY_WITH_SECOND_FACTOR = """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenancy", "0006_device_settings")]
+    dependencies = [("tenancy", "0008_audit")]
 
     operations = [
         migrations.CreateModel(

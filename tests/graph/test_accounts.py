@@ -16,6 +16,7 @@ from tests.accounts import App, Browser, Clock, ask_for_second_factors, enrol, f
 from tests.conftest import PLATFORM, Graph, basic
 from tests.graph.conftest import statements
 from tests.tenancy.conftest import id_of
+from tests.tenancy.test_audit import entries
 from tests.world import PASSWORD
 
 if TYPE_CHECKING:
@@ -141,6 +142,15 @@ def test_a_second_factor_over_graphql(world: World, clock: Clock) -> None:
     assert page.data(MINE)["me"]["secondFactor"] == now
     done = page.data(DISABLE, p=PASSWORD, c=new["recoveryCodes"][0])["disableSecondFactor"]
     assert done == {"viewer": {"secondFactor": {"isEnabled": False}}, "errors": []}
+    # What was done is in the log of the tenant it was done in, without a secret; what was refused
+    # is not.
+    told = entries(world.acme, user_id=world.acme.viewer.user_id)
+    assert [entry.action.removeprefix("account.") for entry in reversed(told)] == [
+        *("signed_in", "signed_in", "second_factor_enabled"),
+        *("recovery_codes_regenerated", "second_factor_disabled"),
+    ]
+    assert {(entry.credential, entry.address) for entry in told} == {("session", "127.0.0.1")}
+    assert all(entry.before is entry.after is None for entry in told)
 
 
 def test_one_request_tries_one_password(

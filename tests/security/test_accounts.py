@@ -67,7 +67,7 @@ def test_a_dump_holds_nothing_that_opens_anything(
         stranger = Browser()
         stranger.cookies["sessionid"] = key
         assert stranger.get("/who").json()["kind"] == "anonymous"
-    assert "signed in: user=" in caplog.text
+    assert "account.signed_in: user=" in caplog.text
     assert not [secret for secret in (*secrets, code) if secret in caplog.text]
 
 

@@ -27,6 +27,7 @@ from tenancy.second_factor import (
 from tests.accounts import App, Browser, Clock, ask_for_second_factors, enrol, factor_of
 from tests.conftest import PLATFORM, basic
 from tests.tenancy.conftest import id_of, nothing_changed
+from tests.tenancy.test_audit import entries
 from tests.world import PASSWORD, create_world
 
 if TYPE_CHECKING:
@@ -280,17 +281,17 @@ def test_what_was_begun_is_confirmed_within_the_hour_or_not_at_all(
         second = App(begin_second_factor(actor=actor).uri)
         assert first.key != second.key
         with pytest.raises(WrongCode):
-            confirm_second_factor(actor=actor, code=first.code(clock.now), address="-")
+            confirm_second_factor(actor=actor, code=first.code(clock.now))
         rows = SecondFactor.objects.filter(user_id=user_id)
         began = rows.get().begun_at
         rows.update(begun_at=began.replace(year=began.year - 1))
         with pytest.raises(Conflict):
-            confirm_second_factor(actor=actor, code=second.code(clock.now), address="-")
+            confirm_second_factor(actor=actor, code=second.code(clock.now))
         rows.update(begun_at=began)
-        confirm_second_factor(actor=actor, code=second.code(clock.now), address="-")
+        confirm_second_factor(actor=actor, code=second.code(clock.now))
         for again in (
             lambda: begin_second_factor(actor=actor),
-            lambda: confirm_second_factor(actor=actor, code=second.code(), address="-"),
+            lambda: confirm_second_factor(actor=actor, code=second.code()),
         ):
             with pytest.raises(Conflict):
                 again()
@@ -408,6 +409,13 @@ def test_an_operator_takes_one_away_and_says_why(
     assert factor_of(world.acme.viewer.user_id) is None
     assert browser.get("/who").json()["kind"] == "anonymous"
     assert any("lost the phone; ticket 7" in line for line in lines)
+    # The tenants that somebody belongs to have to know; an entry of one names no other.
+    [entry] = entries(world.acme, action="account.second_factor_reset")
+    assert (entry.actor_kind, entry.credential, entry.reason, entry.label, entry.subject_id) == (
+        *("operator", "command", "lost the phone; ticket 7", "acme-viewer"),
+        str(id_of(world.acme.viewer)),
+    )
+    assert entries(world.globex, action="account.second_factor_reset") == []
     assert Browser().sign_in("acme-viewer").status_code == 302
     with pytest.raises(CommandError, match="no second factor"):
         call_command("reset_second_factor", "acme-viewer", "--reason", "again")

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from django.core.management.base import BaseCommand, CommandError
 
-from rls import acting_as
-from tenancy.actors import person
 from tenancy.people import find_user
 from tenancy.second_factor import reset_second_factor
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 class Command(BaseCommand):
     """Take a person's second factor away; they set up another one when they sign in again."""
 
-    help = "Take somebody's second factor away and sign them out everywhere; says why in the log."
+    help = "Take somebody's second factor away and sign them out everywhere; says why in the logs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Username and reason."""
@@ -36,9 +34,7 @@ class Command(BaseCommand):
         if user_id is None:
             message = f"There is no active person called {username!r}."
             raise CommandError(message)
-        with acting_as(person(user_id)):
-            had_one = reset_second_factor(user_id, reason=reason.strip())
-        if not had_one:
+        if not reset_second_factor(user_id, reason=reason.strip()):
             message = f"{username} has no second factor."
             raise CommandError(message)
         self.stdout.write(f"{username} has no second factor any more and is signed out everywhere.")
