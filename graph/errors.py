@@ -113,7 +113,7 @@ def rendered(error: GraphQLError, request_id: str) -> dict[str, Any]:
     if error.path is not None:
         shown["path"] = list(error.path)
     if cause is None:
-        shown["extensions"] = {"code": ErrorCode.INVALID.value}
+        shown["extensions"] = {"code": ErrorCode.INVALID.value, **(error.extensions or {})}
     elif isinstance(cause, DomainError):
         shown["message"] = cause.message
         shown["extensions"] = {"code": cause.code.value}

@@ -25,6 +25,7 @@ class ErrorCode(StrEnum):
     STORAGE_FULL = "STORAGE_FULL"
     SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
     KEY_REUSED = "KEY_REUSED"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
 
 
 class DomainError(Exception):

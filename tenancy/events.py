@@ -40,6 +40,8 @@ class Event(StrEnum):
     DEVICES_CHANGED = "devices.changed"
     UPLOADS_CHANGED = "uploads.changed"
     SETTINGS_CHANGED = "settings.changed"
+    MEMBERSHIPS_CHANGED = "memberships.changed"
+    INVITATIONS_CHANGED = "invitations.changed"
 
 
 # After any of these a player may have something else to show (assets.playlists).
@@ -57,6 +59,11 @@ PLAYLIST_EVENTS = frozenset(
 def channel(tenant_id: UUID) -> str:
     """Return the Redis channel of a tenant's events."""
     return tenant_key(tenant_id, "events")
+
+
+def hub_channel() -> str:
+    """Return the Redis channel of processes that keep sockets; it carries nothing."""
+    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:sockets"
 
 
 def tenant_key(tenant_id: UUID, *names: object) -> str:

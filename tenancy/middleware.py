@@ -40,6 +40,7 @@ from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
 from tenancy.sessions import session_identity
+from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("signate.request")
 # Pages about people themselves. They work on every host: whoever is on one that they may not enter
 # can still sign out, or in as somebody else, or do what would let them in.
-ACCOUNT_PATHS = ("/login/", "/logout/", "/account/", "/reset/", "/sign-up/", "/invitation/")
+ACCOUNT_PATHS = ("/login/", "/logout/", "/account/", "/reset/", "/sign-up/", "/invitations/")
 GRAPHQL_PATH = "/graphql"
 LEGACY_PATHS = "/api/"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
@@ -135,6 +136,8 @@ class RequestLogMiddleware:
             level = logging.WARNING if 400 <= response.status_code < 500 else logging.INFO
             if response.status_code >= 500:
                 level = logging.ERROR
+            if level == logging.INFO and getattr(request, "is_again", False):
+                level = logging.DEBUG
             logger.log(
                 level,
                 "%s %s %s via=%s %.0fms",
@@ -266,7 +269,9 @@ class ActorMiddleware:
         except (OperationalError, InterfaceError) as error:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
             return unavailable(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        note_visit(request.actor)  # type: ignore[attr-defined]
+        return response
 
     def _identity(
         self, request: HttpRequest, scheme: str, words: tuple[str, str]

@@ -275,6 +275,71 @@ class Membership(TenantOwned):
         return f"{self.user_id} as {self.role}"
 
 
+class InvitationStatus(models.TextChoices):
+    """How far an invitation has come; that one is expired is not stored."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+class Invitation(TenantOwned):
+    """That somebody may join a tenant: whoever is mailed its link and has the address.
+
+    The link's token is not kept: it follows from the key, `serial` and SECRET_KEY
+    (tenancy.invitations), so that a dump of the database opens nothing.
+    """
+
+    # In lower case.
+    email = models.TextField()
+    role = models.CharField(max_length=20, choices=[(r.value, r.value) for r in Role])
+    permissions = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    state = models.CharField(
+        max_length=20, choices=InvitationStatus.choices, default=InvitationStatus.PENDING
+    )
+    # Counts the links that were sent: those before the last one are void.
+    serial = models.PositiveIntegerField(default=1)
+    token_digest = models.TextField()
+    invited_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    # When the mail with the last link was handed over; null while it waits.
+    sent_at = models.DateTimeField(null=True, blank=True)
+    # When it was accepted, declined or revoked.
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "invitations"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=models.Q(state="pending"),
+                name="invitations_one_pending",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[r.value for r in Role]), name="invitations_role"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["pending", "accepted", "declined", "revoked"]),
+                name="invitations_state",
+            ),
+        ]
+        indexes: ClassVar = [
+            # The look-up of a token knows no tenant yet.
+            models.Index(fields=["token_digest"], name="invitations_by_digest"),
+            models.Index(fields=["tenant", "created_at", "id"], name="invitations_by_created_at"),
+        ]
+
+    def __str__(self) -> str:
+        """Return the address."""
+        return self.email
+
+
 class TenantUsage(TenantOwned):
     """What a tenant has of what its plan limits (MISSION T6).
 
@@ -286,6 +351,8 @@ class TenantUsage(TenantOwned):
     bytes = models.BigIntegerField(default=0)
     # Those that are not revoked.
     devices = models.BigIntegerField(default=0)
+    # Memberships that are active.
+    members = models.BigIntegerField(default=0, db_default=0)
 
     class Meta(TenantOwned.Meta):
         db_table = "tenant_usage"

@@ -17,10 +17,11 @@ from django.utils.http import content_disposition_header
 
 from assets.backup import PERMISSION, create_backup, open_backup
 from assets.legacy import commands
+from assets.legacy.docs import Doc, Reply, body_of, ref, text_of
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import DISK_FULL, LegacyError, detail
 from assets.legacy.fields import is_storable
-from assets.legacy.negotiation import data_of, settle_length
+from assets.legacy.negotiation import MULTIPART, data_of, settle_length
 from assets.restoring import InvalidBackup, restore_archive
 from assets.workspaces import workspace
 from rls import acting_as
@@ -156,6 +157,87 @@ def _disk_full_told() -> Iterator[None]:
         raise detail(507, DISK_FULL) from error
 
 
-BACKUP = Endpoint("Backup", {"POST": Method(backup, PERMISSION, streams=True)})
-RECOVER = Endpoint("Recover", {"POST": Method(recover, PERMISSION, streams=True, takes_file=True)})
-BACKUP_FILE = Endpoint("Backup File", {"GET": Method(fetch, PERMISSION, streams=True)})
+_FULL = Reply("There is no room for it.", ref("Detail"))
+
+BACKUP = Endpoint(
+    "Backup",
+    {
+        "POST": Method(
+            backup,
+            PERMISSION,
+            Doc(
+                "Backups",
+                "Make a backup",
+                {
+                    201: Reply(
+                        "What its file is called: fetch it at `/static_with_mime/<name>`.",
+                        text_of("A file name.", "lobby-2026-03-01T10-00-00.tar.gz"),
+                    ),
+                    507: _FULL,
+                },
+                "The tenant's assets, files and settings, laid out as Anthias lays out its own.",
+            ),
+            streams=True,
+        )
+    },
+)
+RECOVER = Endpoint(
+    "Recover",
+    {
+        "POST": Method(
+            recover,
+            PERMISSION,
+            Doc(
+                "Backups",
+                "Restore a backup",
+                {
+                    200: Reply("It was restored.", {"type": "string", "const": DONE}),
+                    400: Reply("No archive came, or one that is none.", ref("Refusal")),
+                    507: _FULL,
+                },
+                "Takes the place of the tenant's assets; what was there can be had back. Needs "
+                "`assets.delete` too. Players are told to stop before and to play after.",
+                body_of(
+                    "The archive, with its name.",
+                    {
+                        "type": "object",
+                        "properties": {
+                            FIELD: {
+                                "type": "string",
+                                "contentMediaType": MIMETYPE,
+                                "description": "A `.tar.gz` of this service or of Anthias.",
+                            }
+                        },
+                        "required": [FIELD],
+                    },
+                    media=(MULTIPART,),
+                ),
+            ),
+            streams=True,
+            takes_file=True,
+        )
+    },
+)
+BACKUP_FILE = Endpoint(
+    "Backup File",
+    {
+        "GET": Method(
+            fetch,
+            PERMISSION,
+            Doc(
+                "Backups",
+                "Fetch a backup",
+                {
+                    200: Reply(
+                        "The archive.",
+                        {"type": "string", "contentMediaType": MIMETYPE},
+                        MIMETYPE,
+                        {"Content-Disposition": text_of("Its name.")},
+                    ),
+                    404: Reply("There is no such backup in this tenant.", ref("Detail")),
+                },
+            ),
+            streams=True,
+        )
+    },
+)

@@ -27,6 +27,7 @@ from tenancy.errors import DomainError, NotSignedIn
 from tenancy.idempotency import HEADER, AnsweredMeanwhile, Once
 
 if TYPE_CHECKING:
+    from assets.legacy.docs import Doc
     from tenancy.actors import Actor
     from tenancy.middleware import SignateRequest
 
@@ -82,7 +83,7 @@ Admission = Callable[["SignateRequest"], "Actor"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of an endpoint: what it does, what it needs, and what becomes of it.
+    """A method of an endpoint: what it does, what it needs, what is told of it, what becomes of it.
 
     `kind` is for the inventory: kept, relayed (to a player) or refused; and so is `needs`, which
     says what a handler asks for by itself. A handler that `streams` opens its own doors; one that
@@ -91,6 +92,7 @@ class Method:
 
     handle: Handler
     permission: str
+    doc: Doc
     kind: str = "kept"
     streams: bool = False
     needs: str = ""

@@ -40,7 +40,7 @@ IDENTITY_WITH_SECOND_FACTOR = """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenancy", "0008_audit")]
+    dependencies = [("tenancy", "0010_invitations")]
 
     operations = [
         migrations.CreateModel(
