@@ -7,6 +7,7 @@ import strawberry
 from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
+from graph.accounts import AccountMutations
 from graph.assets import AssetQueries
 from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
@@ -76,6 +77,7 @@ class Mutation(
     PlayerMutations,
     PlaybackMutations,
     ShareMutations,
+    AccountMutations,
 ):
     """The root of writes."""
 

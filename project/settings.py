@@ -95,6 +95,8 @@ DEBUG = _flag("SIGNATE_DEBUG")
 # Without a key of its own a process gets one that dies with it: nothing signed elsewhere is valid
 # here and nothing signed here is valid elsewhere, which is safe and quickly noticed.
 SECRET_KEY = _text("SIGNATE_SECRET_KEY") or secrets.token_urlsafe(50)
+# Keys of before: what they signed is still read, and nothing new is signed with them.
+SECRET_KEY_FALLBACKS = _names("SIGNATE_SECRET_KEY_FALLBACKS")
 PLATFORM_DOMAIN = _text("SIGNATE_PLATFORM_DOMAIN", "signage.app").lower()
 # Hosts are judged by tenancy.resolution, which knows tenants' own domains; Django's list, which
 # knows none, is therefore open, and tenancy.middleware refuses what is not a host before any view.
@@ -199,7 +201,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/graphql"
 # Cookies belong to one host: a session of one tenant's host is never sent to another's.
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+# The cookie names a row of tenancy.sessions, which is what can be listed and ended.
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = SITE_SCHEME == "https"
@@ -221,6 +224,10 @@ LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
 # Requests that one capability address is good for in a minute.
 CAPABILITY_REQUESTS_PER_MINUTE = _number("SIGNATE_CAPABILITY_REQUESTS_PER_MINUTE", 300)
 LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
+# Wrong codes of a second factor in SECOND_FACTOR_WINDOW_SECONDS before a person has to wait. There
+# are a million codes, three of them right at any time.
+SECOND_FACTOR_WINDOW_SECONDS = 900
+SECOND_FACTOR_FAILURES = _number("SIGNATE_SECOND_FACTOR_FAILURES", 5)
 
 # --- GraphQL ----------------------------------------------------------------------------------
 # What one operation may ask for (graph.limits); docs/graphql-http.md says what each one counts.
