@@ -214,6 +214,10 @@ LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
 # Days of it that a tenant keeps; older ones are removed, the assets' own counts are not.
 PLAYBACK_DAYS = _number("SIGNATE_PLAYBACK_DAYS", 400)
 
+# --- audit log --------------------------------------------------------------------------------
+# Days of it that are kept; fewer than 30 cannot be had, the database itself keeps those.
+AUDIT_DAYS = _number("SIGNATE_AUDIT_DAYS", 730)
+
 # --- files, language, logs --------------------------------------------------------------------
 STATIC_URL = "/static/"
 # Where `collectstatic` puts them; without it they are served from where they lie.

@@ -32,6 +32,11 @@ def logged_path(path: str) -> str:
     return _SHARE_LINK.sub(r"\1-", path)
 
 
+def blotted(text: str) -> str:
+    """Return text without what could open something."""
+    return _SECRETS.sub("[secret]", text)
+
+
 def _spelt_out(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 
+from tenancy.audit import record, taken
 from tenancy.credentials import identify
 from tenancy.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from tenancy.models import Membership, violated
@@ -36,13 +37,14 @@ def add_member(
     if not granted(role, permissions) <= actor.permissions:
         message = "You cannot give permissions that you do not hold."
         raise PermissionDenied(message)
-    if identify(user_id) is None:
+    identity = identify(user_id)
+    if identity is None:
         # The foreign key would say so only when the transaction ends.
         message = "There is no such person."
         raise NotFound(message, field=("user",))
     try:
         with transaction.atomic():
-            return Membership.objects.create(
+            row = Membership.objects.create(
                 tenant_id=tenant_id,
                 user_id=user_id,
                 role=role,
@@ -53,3 +55,13 @@ def add_member(
             raise
         message = "This person is already a member."
         raise Conflict(message, field=("user",)) from error
+    after = {"user": user_id, **taken(row, ("role", "permissions"))}
+    record(
+        actor,
+        "membership.added",
+        subject="Membership",
+        subject_id=row.pk,
+        label=identity.username,
+        after=after,
+    )
+    return row

@@ -235,6 +235,11 @@ class ActorMiddleware:
                 identity, request.credential = self._identity(request, scheme, words)  # type: ignore[attr-defined]
             if identity is not None:
                 request.actor = self._actor(request, identity)  # type: ignore[attr-defined]
+            if request.actor.is_signed_in:  # type: ignore[attr-defined]
+                request.actor = request.actor.seen(  # type: ignore[attr-defined]
+                    credential="" if identity is None else request.credential,  # type: ignore[attr-defined]
+                    address=client_address(request),
+                )
         except DomainError as error:
             logger.warning(
                 "refused: %s user=%s host=%s asked=%.80r",

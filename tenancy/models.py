@@ -388,3 +388,61 @@ class TenantSettings(TenantOwned):
     def __str__(self) -> str:
         """Return whose settings they are, by id."""
         return f"settings of {self.tenant_id}"
+
+
+class AuditEntry(TenantOwned):
+    """That somebody changed something (MISSION T10): written by tenancy.audit, never changed.
+
+    The application may add and read, by grant; what is older than the setting the worker removes.
+    Whoever and whatever it names may be gone: it keeps ids and points at nothing.
+    """
+
+    # It goes with its tenant by the database's own cascade: the application may not delete it.
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    at = models.DateTimeField(default=timezone.now)
+    actor_kind = models.TextField()
+    user = models.ForeignKey(
+        User,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    device_id = models.UUIDField(null=True)
+    # An API token or a capability key.
+    token_id = models.UUIDField(null=True)
+    credential = models.TextField()
+    address = models.TextField()
+    request_id = models.TextField()
+    action = models.TextField(db_collation="C")
+    subject = models.TextField()
+    subject_id = models.TextField()
+    label = models.TextField()
+    # Null where there was nothing before, and where nothing is left after.
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    reason = models.TextField()
+    sort_label = models.GeneratedField(
+        expression=Lower(Left("label", 200)),
+        output_field=models.TextField(db_collation="C"),
+        db_persist=True,
+    )
+
+    class Meta(TenantOwned.Meta):
+        db_table = "audit_entries"
+        constraints: ClassVar = [*TenantOwned.Meta.constraints]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "at", "id"], name="audit_by_at"),
+            models.Index(fields=["tenant", "user", "at", "id"], name="audit_by_user"),
+            models.Index(fields=["tenant", "action", "at", "id"], name="audit_by_action"),
+            models.Index(fields=["tenant", "subject", "at", "id"], name="audit_by_subject"),
+            models.Index(fields=["tenant", "subject_id", "at", "id"], name="audit_by_subject_id"),
+            models.Index(fields=["tenant", "sort_label"], name="audit_by_label"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what was done to what, by id."""
+        return f"{self.action} {self.subject_id}"
