@@ -48,7 +48,7 @@ class Meter:
             cursor.execute("SELECT pg_backend_pid()")
             backend = psutil.Process(cursor.fetchone()[0])
         parent = backend.parent()
-        assert parent is not None  # noqa: S101 -- every backend has a postmaster
+        assert parent is not None
         self._database = parent
 
     def spent(self) -> Spent:

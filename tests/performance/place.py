@@ -14,12 +14,13 @@ from assets.models import Asset, new_asset_id
 from rls import acting_as
 from tenancy.actors import operator, person
 from tenancy.devices import register_device
-from tenancy.models import Tenant, User
+from tenancy.models import Device, Membership, Tenant, User
 from tenancy.people import create_user
 from tenancy.tenants import LEGACY_PLAN, create_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
     from tenancy.actors import Actor
 
@@ -80,7 +81,17 @@ def place() -> Iterator[Place]:
     try:
         yield Place(actor, f"{slug}.localhost", slug, password)
     finally:
-        # No login of the service may remove a tenant or a person: the owner of the tables does.
-        if "owner" in connections:
-            Tenant.objects.using("owner").filter(pk=tenant.pk).delete()
-            User.objects.using("owner").filter(pk=owner.pk).delete()
+        _remove(tenant.pk, owner.pk)
+
+
+def _remove(tenant: UUID, owner: UUID) -> None:
+    """Remove all of it, as the owner of the tables: no login of the service may.
+
+    What is counted goes before its count, which the counting would make anew.
+    """
+    if "owner" not in connections:
+        return
+    for model in (Asset, Device, Membership):
+        model.objects.using("owner").filter(tenant_id=tenant).delete()
+    Tenant.objects.using("owner").filter(pk=tenant).delete()
+    User.objects.using("owner").filter(pk=owner).delete()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.performance.place import Place
 
 PLAYLIST = "/api/v2/viewer/playlist"
-TOKEN = "X-Anthias-Internal-Token"  # noqa: S105 -- the name of a header
+TOKEN = "X-Anthias-Internal-Token"
 INTERVAL_S = 10
 CORES = 2
 AT_ONCE = 8
