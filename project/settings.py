@@ -160,6 +160,9 @@ if _text("DATABASE_WORKER_URL"):
     DATABASES["worker"] = _database(_text("DATABASE_WORKER_URL"), pooled=False)
 DATABASE_SUPERUSER_URL = _text("DATABASE_SUPERUSER_URL")
 DATABASE_ROUTERS = ["rls.router.OwnerMigrates"]
+# Statements that are asked all the time are prepared; a PgBouncer in transaction mode has to be of
+# version 1.21 or later for it.
+PREPARED_STATEMENTS = _flag("SIGNATE_PREPARED_STATEMENTS", default=True)
 # Citus refuses sub-SELECTs in policies; everywhere else they let PostgreSQL evaluate the context
 # once per statement instead of once per row.
 RLS_CITUS = _flag("SIGNATE_CITUS")
