@@ -31,7 +31,7 @@ from tenancy.limits import within_quota
 from tenancy.models import TenantSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
     from uuid import UUID
@@ -58,13 +58,19 @@ _COLUMNS = (
 )
 
 
-def create_backup(*, actor: Actor, settings: Settings | None = None) -> Backup:
+def create_backup(
+    *,
+    actor: Actor,
+    settings: Settings | None = None,
+    then: Callable[[Backup], object] | None = None,
+) -> Backup:
     """Make an archive of the actor's tenant as it is now, keep it for a week, and return its row.
 
     Call it outside of every door where files are many: the rows are read in one short one. A file
     that is not there is left out and named in `missing`. `settings` are Anthias's, over those that
-    the tenant has; the archive is named after their `player_name`. Raises PermissionDenied without
-    assets.import, QuotaExceeded when there is no room for it, OSError when the storage refuses.
+    the tenant has; the archive is named after their `player_name`. `then` is called with the row
+    in its transaction. Raises PermissionDenied without assets.import, QuotaExceeded when there is
+    no room for it, OSError when the storage refuses.
     """
     tenant_id = actor.require(PERMISSION)
     now = timezone.now()
@@ -88,6 +94,9 @@ def create_backup(*, actor: Actor, settings: Settings | None = None) -> Backup:
             with within_quota():
                 backup.save(force_insert=True)
             key = backup_key(tenant_id, backup.pk)
+            if then is not None:
+                # Before the file, which no transaction takes back.
+                then(backup)
             store_file(key, target, replace=True)
     return backup
 

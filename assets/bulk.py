@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from assets.library import MAX_TAGS, clean_tags
 from assets.models import Asset
 from tenancy.errors import Invalid, InvalidInput, NotFound
+from tenancy.tags import MAX_TAGS, clean_tags
 from tenancy.tenants import clean_all
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from tenancy.errors import Invalid, InvalidInput, NotFound
 from tenancy.events import Event, publish
 from tenancy.limits import within_quota
 from tenancy.models import TenantSettings
+from tenancy.tags import clean_tags
 from tenancy.tenants import clean_all, clean_text, is_same
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from tenancy.actors import Actor
 
 MAX_DURATION_S = 31_536_000
-MAX_TAGS = 100
-MAX_TAG = 100
 MAX_DESCRIPTION = 10_000
 
 _SCHEMES = frozenset({"http", "https", "rtsp"})
@@ -154,16 +153,6 @@ def clean_headers(value: Any) -> dict[str, str]:
             raise InvalidInput(f"The value of {name} has more than {MAX_HEADER_VALUE_BYTES} bytes.")
         headers[name] = content
     return headers
-
-
-def clean_tags(value: Sequence[str]) -> list[str]:
-    """Return tags without outer space and repetition, in the order given; raises InvalidInput."""
-    tags = list(dict.fromkeys(clean_text(tag).strip() for tag in value))
-    if len(tags) > MAX_TAGS:
-        raise InvalidInput(f"There can be {MAX_TAGS} tags at most.")
-    if not all(0 < len(tag) <= MAX_TAG for tag in tags):
-        raise InvalidInput(f"A tag has 1 to {MAX_TAG} characters.")
-    return tags
 
 
 def clean_description(value: str) -> str:

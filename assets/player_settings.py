@@ -58,13 +58,15 @@ def zone_of(found: Mapping[str, Any]) -> ZoneInfo:
 
 
 @transaction.atomic
-def update_device_defaults(*, actor: Actor, changes: Mapping[str, Any]) -> TenantSettings:
+def update_device_defaults(
+    *, actor: Actor, changes: Mapping[str, Any], tell: bool = True
+) -> TenantSettings:
     """Return the tenant's settings after `changes` to its players' defaults; players reload.
 
-    None goes back to Anthias's default. `default_assets` adds Anthias's three web pages to the
-    tenant's assets, or removes them. Raises PermissionDenied without tenant.settings (and, for
-    those pages, without assets.create or assets.delete), Invalid with every bad value,
-    QuotaExceeded.
+    Without `tell` they find out by asking. None goes back to Anthias's default. `default_assets`
+    adds Anthias's three web pages to the tenant's assets, or removes them. Raises PermissionDenied
+    without tenant.settings (and, for those pages, without assets.create or assets.delete), Invalid
+    with every bad value, QuotaExceeded.
     """
     tenant_id = actor.require("tenant.settings")
     cleaned = clean_device_settings(changes)
@@ -85,7 +87,8 @@ def update_device_defaults(*, actor: Actor, changes: Mapping[str, Any]) -> Tenan
         add_default_assets(actor=actor, duration=after["default_duration"])
     elif before["default_assets"] and not after["default_assets"]:
         remove_default_assets(actor=actor)
-    send_command(actor=actor, command=RELOAD)
+    if tell:
+        send_command(actor=actor, command=RELOAD)
     return row
 
 

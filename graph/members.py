@@ -7,15 +7,17 @@ told their own memberships and nothing else.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Annotated, cast
 from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from strawberry import UNSET, relay
 
+from assets.search import MAX_NEEDLE
 from graph.columns import Keyed, column, computed, query, reading, resolved
 from graph.connections import (
     After,
@@ -33,8 +35,9 @@ from graph.enums import OrderDirection, described
 from graph.inputs import is_given
 from graph.selections import Selection, selected
 from tenancy import models
-from tenancy.errors import PermissionDenied
+from tenancy.errors import InvalidInput, PermissionDenied
 from tenancy.permissions import Role
+from tenancy.tenants import clean_text
 
 if TYPE_CHECKING:
     from graph.tenants import Tenant
@@ -140,6 +143,14 @@ class MembershipFilter:
     is_active: bool | None = strawberry.field(
         description="Whether it opens anything.", default=UNSET
     )
+    search: str | None = strawberry.field(
+        description=(
+            "The person's username, first name, last name or e-mail address contains this, "
+            "whatever the case of letters: `ada`. 200 characters at most; everybody when it is "
+            "empty."
+        ),
+        default=UNSET,
+    )
 
     def narrow(self, rows: QuerySet[models.Membership]) -> QuerySet[models.Membership]:
         """Return the rows that meet the filter."""
@@ -147,7 +158,22 @@ class MembershipFilter:
             rows = rows.filter(role__in=self.role)
         if is_given(self.is_active):
             rows = rows.filter(is_active=self.is_active)
+        if is_given(self.search):
+            rows = rows.filter(_found_by(self.search))
         return rows
+
+
+def _found_by(text: str) -> Q:
+    field = ("filter", "search")
+    if len(text) > MAX_NEEDLE:
+        raise InvalidInput(f"A search can have {MAX_NEEDLE} characters at most.", field=field)
+    try:
+        text = clean_text(text).strip()
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=field) from None
+    # A tenant has few members: their rows are read by its index, and looked at one by one.
+    names = ("username", "first_name", "last_name", "email")
+    return reduce(or_, (Q(**{f"user__{name}__icontains": text}) for name in names))
 
 
 def readable(

@@ -13,8 +13,10 @@ from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
+from graph.invitations import InvitationMutations, InvitationQueries
 from graph.library import AssetMutations
 from graph.members import MemberQueries
+from graph.memberships import MembershipMutations
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
@@ -33,6 +35,7 @@ from graph.uploads import UploadMutations, UploadQueries
 )
 class Query(
     MemberQueries,
+    InvitationQueries,
     TenantQueries,
     AssetQueries,
     TagQueries,
@@ -57,6 +60,8 @@ class Query(
 )
 class Mutation(
     TenantMutations,
+    MembershipMutations,
+    InvitationMutations,
     AssetMutations,
     BulkMutations,
     UploadMutations,

@@ -8,6 +8,7 @@ Nothing here knows a noun.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -15,15 +16,17 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.csrf import csrf_exempt
 from strawberry.django.views import GraphQLView
 
-from graph import graphiql, multipart, requests
+from graph import graphiql, multipart, persisted, requests
 from graph.context import Context
-from graph.documents import Refused, is_query, operation_of
+from graph.documents import Refused, is_query, prepare
 from graph.errors import cause_of, is_expected, rendered
+from graph.idempotency import once
+from graph.limits import REFUSED_COST, owner_of, spend
 from graph.requests import BadRequest, Parameters
 from graph.schema import schema
 from rls import acting_as
 from tenancy.credentials import csrf_refusal
-from tenancy.errors import ErrorCode, NotSignedIn, TenantRequired
+from tenancy.errors import ErrorCode, NotSignedIn, RateLimited, TenantRequired
 from tenancy.middleware import refusal
 from tenancy.views import sign_in_url
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from graphql import GraphQLError, OperationDefinitionNode
     from strawberry.types import ExecutionResult
 
+    from graph.documents import Operation
+    from graph.limits import Cost
+    from graph.persisted import Source
     from tenancy.middleware import SignateRequest
 
 logger = logging.getLogger("signate.graphql")
@@ -87,11 +93,14 @@ class GraphView(GraphQLView[Context, None]):
         if request.credential != "session":
             return
         if request.method == "GET":
-            raise BadRequest(
-                "Use POST: GET is for requests with an Authorization header.",
-                405,
-                headers={"Allow": "POST"},
-            )
+            if "query" in request.GET or not requests.is_same_origin(request):
+                raise BadRequest(
+                    "Use POST: GET is for requests with an Authorization header, and for "
+                    "persisted documents of our own pages.",
+                    405,
+                    headers={"Allow": "POST"},
+                )
+            return
         reason = csrf_refusal(request)
         if reason is not None:
             raise BadRequest(f"CSRF: {reason}", 403, code=ErrorCode.FORBIDDEN)
@@ -103,28 +112,60 @@ class GraphView(GraphQLView[Context, None]):
     def answer(self, request: SignateRequest, asked: Parameters) -> HttpResponse:
         """Return the response to a well-formed request."""
         try:
-            document, operation = operation_of(schema, asked.query, asked.operation_name)
+            source, operation = self.prepare(request, asked)
+            cost = self.spend(request, operation.cost)
         except Refused as refused:
+            self.spend(request, REFUSED_COST)
             errors = [rendered(error, request.id) for error in refused.errors]
             return requests.respond(request, requests.errors_body(errors))
-        if request.method == "GET" and not is_query(operation):
+        if request.method == "GET" and not is_query(operation.node):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
-        context = Context(request=request, actor=request.actor, document=document)
-        with acting_as(request.actor, read_only=is_query(operation)):
+        persisted.keep(source, request.actor)
+        context = Context(request=request, actor=request.actor, document=operation.document)
+
+        def execute() -> HttpResponse:
             result = schema.execute_sync(
-                asked.query,
+                source.text,
                 variable_values=asked.variables,
                 context_value=context,
                 operation_name=asked.operation_name,
                 operation_extensions=asked.extensions,
             )
-            return self.conclude(request, operation, result)
+            return self.conclude(request, operation.node, result, cost)
+
+        with acting_as(request.actor, read_only=is_query(operation.node)):
+            return once(request, operation.node, replace(asked, query=source.text), execute)
+
+    def prepare(self, request: SignateRequest, asked: Parameters) -> tuple[Source, Operation]:
+        """Return the document and the operation in it that is to run; raises Refused."""
+        source = persisted.source_of(asked, request.actor, request.credential)
+        operation = prepare(
+            schema,
+            source.text,
+            asked.operation_name,
+            asked.variables,
+            owner=owner_of(request.actor),
+        )
+        return source, operation
+
+    def spend(self, request: SignateRequest, cost: int) -> Cost:
+        """Take what a request costs from its actor's budget; raises BadRequest when it is spent."""
+        try:
+            return spend(request.actor, cost)
+        except RateLimited as error:
+            raise BadRequest(
+                error.message,
+                429,
+                code=error.code,
+                headers={"Retry-After": str(error.retry_after)},
+            ) from error
 
     def conclude(
         self,
         request: SignateRequest,
         operation: OperationDefinitionNode,
         result: ExecutionResult,
+        cost: Cost,
     ) -> HttpResponse:
         """Return the response to what was executed; undo all of it where it must not stay.
 
@@ -145,8 +186,7 @@ class GraphView(GraphQLView[Context, None]):
         # Without a path nothing was executed: variables that do not fit, say.
         if result.data is not None or not errors or any(error.path for error in errors):
             body["data"] = result.data
-        if result.extensions:
-            body["extensions"] = result.extensions
+        body["extensions"] = {**(result.extensions or {}), "cost": cost.shown()}
         return requests.respond(request, body)
 
 

@@ -41,6 +41,15 @@ def _number(name: str, default: int) -> int:
         raise ImproperlyConfigured(message) from None
 
 
+def _one_of(name: str, values: tuple[str, ...]) -> str:
+    """Return one of `values`, the first by default."""
+    value = _text(name, values[0]).lower()
+    if value not in values:
+        message = f"{name} must be one of {', '.join(values)}; got {value!r}."
+        raise ImproperlyConfigured(message)
+    return value
+
+
 def _names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
@@ -105,6 +114,7 @@ INSTALLED_APPS = [
     "assets",
     "graph",
     "strawberry_django",
+    "corsheaders",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -117,6 +127,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "tenancy.middleware.HostMiddleware",
+    # Before whoever refuses: a page can read only what these headers allow.
+    "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "tenancy.middleware.ActorMiddleware",
@@ -210,6 +222,64 @@ LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
 CAPABILITY_REQUESTS_PER_MINUTE = _number("SIGNATE_CAPABILITY_REQUESTS_PER_MINUTE", 300)
 LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
 
+# --- GraphQL ----------------------------------------------------------------------------------
+# What one operation may ask for (graph.limits); docs/graphql-http.md says what each one counts.
+GRAPHQL_LIMITS = {
+    "tokens": _number("SIGNATE_GRAPHQL_MAX_TOKENS", 1_000),
+    "depth": _number("SIGNATE_GRAPHQL_MAX_DEPTH", 10),
+    "aliases": _number("SIGNATE_GRAPHQL_MAX_ALIASES", 30),
+    "root_fields": _number("SIGNATE_GRAPHQL_MAX_ROOT_FIELDS", 20),
+    "mutations": _number("SIGNATE_GRAPHQL_MAX_MUTATIONS", 5),
+    "cost": _number("SIGNATE_GRAPHQL_MAX_COST", 20_000),
+    "fields": 1_000,
+    "repeated_fields": 20,
+    "directives": 50,
+    "variables": 100,
+    # Characters of a document, and of one literal in it.
+    "document": 20_000,
+    "literal": 10_000,
+    # In all variables together, lists and objects counted item by item.
+    "variable_values": 10_000,
+    # What tools ask the schema about itself goes deeper than anything else.
+    "introspection_depth": 20,
+    "introspection": 600_000,
+}
+# What an actor may spend in a minute, in the same units as "cost"; 0 for as much as anybody likes.
+GRAPHQL_BUDGET = _number("SIGNATE_GRAPHQL_BUDGET", 20_000_000)
+# Bytes of one request without files.
+GRAPHQL_MAX_BODY_BYTES = _number("SIGNATE_GRAPHQL_MAX_BODY_BYTES", 65_536)
+# Documents of manifests (manage.py trust_documents): not looked for, run by their ids beside all
+# others, or nothing else run for who comes with one of these credentials.
+TRUSTED_DOCUMENTS = _one_of("SIGNATE_TRUSTED_DOCUMENTS", ("off", "on", "only"))
+TRUSTED_DOCUMENTS_FOR = _names(
+    "SIGNATE_TRUSTED_DOCUMENTS_FOR", "session,basic,token,device,capability"
+)
+# Pages of other origins that may use GraphQL from a browser; `*` for all of them.
+_ORIGINS = _names("SIGNATE_CORS_ORIGINS")
+CORS_ALLOW_ALL_ORIGINS = _ORIGINS == ["*"]
+CORS_ALLOWED_ORIGINS = [] if CORS_ALLOW_ALL_ORIGINS else _ORIGINS
+# Whether they may do so as whoever is signed in here, by cookie; needs origins by name.
+CORS_ALLOW_CREDENTIALS = _flag("SIGNATE_CORS_CREDENTIALS")
+if CORS_ALLOW_CREDENTIALS and "*" in _ORIGINS:
+    raise ImproperlyConfigured("SIGNATE_CORS_CREDENTIALS needs SIGNATE_CORS_ORIGINS by name.")
+CSRF_TRUSTED_ORIGINS = CORS_ALLOWED_ORIGINS if CORS_ALLOW_CREDENTIALS else []
+CORS_URLS_REGEX = r"^/graphql$"
+CORS_ALLOW_METHODS = ["GET", "POST"]
+CORS_ALLOW_HEADERS = [
+    "accept",
+    "apollo-require-preflight",
+    "authorization",
+    "content-type",
+    "graphql-preflight",
+    "idempotency-key",
+    "if-none-match",
+    "x-csrftoken",
+    "x-request-id",
+    "x-requested-with",
+    "x-tenant-id",
+]
+CORS_EXPOSE_HEADERS = ["etag", "retry-after", "x-request-id"]
+
 # --- sockets ----------------------------------------------------------------------------------
 # Requests that a process of project.asgi works on at once.
 ASGI_THREADS = _number("SIGNATE_ASGI_THREADS", 4)
@@ -217,9 +287,35 @@ ASGI_THREADS = _number("SIGNATE_ASGI_THREADS", 4)
 SOCKETS = _number("SIGNATE_SOCKETS", 5000)
 SOCKETS_PER_ACTOR = _number("SIGNATE_SOCKETS_PER_ACTOR", 100)
 
+# --- members ----------------------------------------------------------------------------------
+# How long an invitation is good for, and how many a tenant may send in an hour.
+INVITATION_DAYS = _number("SIGNATE_INVITATION_DAYS", 7)
+INVITATIONS_PER_HOUR = _number("SIGNATE_INVITATIONS_PER_HOUR", 100)
+# When a member was last there is written once in so many seconds at most; 0 never writes it.
+LAST_ACCESS_SECONDS = _number("SIGNATE_LAST_ACCESS_SECONDS", 300)
+
+# --- e-mail -----------------------------------------------------------------------------------
+# Without a host mails are printed, which is for trying things out.
+EMAIL_HOST = _text("SIGNATE_EMAIL_HOST")
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if EMAIL_HOST
+    else "django.core.mail.backends.console.EmailBackend"
+)
+EMAIL_PORT = _number("SIGNATE_EMAIL_PORT", 587)
+EMAIL_HOST_USER = _text("SIGNATE_EMAIL_USER")
+EMAIL_HOST_PASSWORD = _text("SIGNATE_EMAIL_PASSWORD")
+EMAIL_USE_TLS = _flag("SIGNATE_EMAIL_TLS", default=True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = _text("SIGNATE_EMAIL_FROM", f"Signate <no-reply@{PLATFORM_DOMAIN}>")
+
 # --- proof of play ----------------------------------------------------------------------------
 # Days of it that a tenant keeps; older ones are removed, the assets' own counts are not.
 PLAYBACK_DAYS = _number("SIGNATE_PLAYBACK_DAYS", 400)
+
+# --- audit log --------------------------------------------------------------------------------
+# Days of it that are kept; fewer than 30 cannot be had, the database itself keeps those.
+AUDIT_DAYS = _number("SIGNATE_AUDIT_DAYS", 730)
 
 # --- files, language, logs --------------------------------------------------------------------
 STATIC_URL = "/static/"

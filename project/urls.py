@@ -48,6 +48,7 @@ urlpatterns = [
     # Before the addresses of assets, which answer for everything else below /api.
     path("", include("assets.legacy.device_urls")),
     path("", include("assets.legacy.backup_urls")),
+    path("", include("assets.legacy.schema_urls")),
     path("api", no_page),
     path("api/", include("assets.legacy.urls")),
     path("uploads/", include("assets.upload_urls")),

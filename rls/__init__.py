@@ -13,6 +13,7 @@ from rls.operations import (
     LookupColumns,
     TenantForeignKey,
     TenantWall,
+    WorkerRetention,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LookupColumns",
     "TenantForeignKey",
     "TenantWall",
+    "WorkerRetention",
     "acting_as",
     "current_actor",
 ]

@@ -198,6 +198,57 @@ class GlobalTable(SqlOperation):
         return f"Declare the global table {self.table}"
 
 
+class WorkerRetention(SqlOperation):
+    """Let the worker remove rows of a tenant-owned table once they are old, across tenants.
+
+    For what the application itself may not delete. The worker's login sees the age and the key of
+    rows that are past `days` and nothing of younger ones: however it is asked, those stay.
+    """
+
+    def __init__(self, table: str, *, column: str, days: int) -> None:
+        """`column` is when a row was made; `days` is the youngest that can ever be removed."""
+        self.table = table
+        self.column = column
+        self.days = days
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """The columns the worker may read."""
+        return "id", self.column
+
+    @property
+    def policies(self) -> tuple[policies.Policy, ...]:
+        """What shows the worker old rows, and lets it remove them."""
+        # As PostgreSQL prints it, so that the audit can compare.
+        old = f"{self.column} < now() - '{self.days} days'::interval"
+        return tuple(
+            policies.Policy(f"{self.table}_old_{name.lower()}", name, using=old, role=WORKER)
+            for name in ("SELECT", "DELETE")
+        )
+
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return the grants and the policies."""
+        del models
+        columns = ", ".join(map(policies.quote, self.columns))
+        return [
+            f"GRANT SELECT ({columns}), DELETE ON {policies.quote(self.table)} TO {WORKER}",
+            *(policy.sql(self.table) for policy in self.policies),
+        ]
+
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what takes them back."""
+        del models
+        table = policies.quote(self.table)
+        return [
+            *(f"DROP POLICY {policies.quote(policy.name)} ON {table}" for policy in self.policies),
+            f"REVOKE ALL ON {table} FROM {WORKER}",
+        ]
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Let the worker remove rows of {self.table} after {self.days} days"
+
+
 class TenantForeignKey(SqlOperation):
     """Add the composite foreign key behind a Django field made with `db_constraint=False`.
 

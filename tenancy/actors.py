@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,8 @@ class ActorKind(StrEnum):
 class Actor:
     """Somebody, in at most one tenant, with the permissions they hold there.
 
-    Satisfies rls.Acting. `permissions` are single names, never wildcards.
+    Satisfies rls.Acting. `permissions` are single names, never wildcards. `credential` is one of
+    tenancy.audit.CREDENTIALS; `address` is the client's, empty where nothing came over a network.
     """
 
     kind: ActorKind = ActorKind.ANONYMOUS
@@ -42,6 +43,15 @@ class Actor:
     membership_id: UUID | None = None
     role: Role | None = None
     device_id: UUID | None = None
+    # The capability key that was used.
+    token_id: UUID | None = None
+    # How and from where, for the audit log: who somebody is does not depend on it.
+    credential: str = field(default="", compare=False)
+    address: str = field(default="", compare=False)
+
+    def seen(self, *, credential: str = "", address: str = "") -> Actor:
+        """Return the same actor as it came: with `credential` (else its own), from `address`."""
+        return replace(self, credential=credential or self.credential, address=address)
 
     @property
     def is_signed_in(self) -> bool:
@@ -104,12 +114,18 @@ def operator(tenant_id: UUID, user_id: UUID | None = None) -> Actor:
         tenant_id=tenant_id,
         user_id=user_id,
         permissions=granted(Role.OWNER),
+        credential="command",
     )
 
 
 def worker(tenant_id: UUID) -> Actor:
     """Return the worker in the tenant of a job, with every permission there and no person."""
-    return Actor(kind=ActorKind.WORKER, tenant_id=tenant_id, permissions=granted(Role.OWNER))
+    return Actor(
+        kind=ActorKind.WORKER,
+        tenant_id=tenant_id,
+        permissions=granted(Role.OWNER),
+        credential="worker",
+    )
 
 
 def device(device_id: UUID, tenant_id: UUID) -> Actor:
@@ -119,6 +135,7 @@ def device(device_id: UUID, tenant_id: UUID) -> Actor:
         tenant_id=tenant_id,
         permissions=DEVICE_PERMISSIONS,
         device_id=device_id,
+        credential="device secret",
     )
 
 
@@ -130,10 +147,12 @@ def link(tenant_id: UUID) -> Actor:
     return Actor(kind=ActorKind.LINK, tenant_id=tenant_id)
 
 
-def capability(tenant_id: UUID, permissions: Iterable[str]) -> Actor:
+def capability(key_id: UUID, tenant_id: UUID, permissions: Iterable[str]) -> Actor:
     """Return whoever has a capability address of one tenant: nobody, with what it allows."""
     return Actor(
         kind=ActorKind.CAPABILITY,
         tenant_id=tenant_id,
         permissions=PERMISSIONS.intersection(permissions),
+        token_id=key_id,
+        credential="capability",
     )

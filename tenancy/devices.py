@@ -15,32 +15,22 @@ from django.db.models import Q
 from django.utils import timezone
 
 from tenancy.credentials import MembershipState
-from tenancy.errors import Conflict, InvalidInput, NotFound
+from tenancy.errors import Conflict, NotFound
 from tenancy.events import Event, publish
 from tenancy.keys import Key, KeyKind, make_key
 from tenancy.limits import within_quota
 from tenancy.models import Device
-from tenancy.tenants import clean_all, clean_name, clean_text, is_same
+from tenancy.tags import clean_tags
+from tenancy.tenants import clean_all, clean_name, is_same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from tenancy.actors import Actor
 
 # Heard of within this time, a device is online.
 ONLINE_SECONDS = 120
-MAX_TAGS = 100
-MAX_TAG = 100
-
-
-def clean_device_tags(value: Sequence[str]) -> list[str]:
-    """Return tags without outer space and repetition, in the order given; raises InvalidInput."""
-    tags = list(dict.fromkeys(clean_text(tag).strip() for tag in value))
-    if len(tags) > MAX_TAGS or not all(0 < len(tag) <= MAX_TAG for tag in tags):
-        message = f"There can be {MAX_TAGS} tags of 1 to {MAX_TAG} characters."
-        raise InvalidInput(message)
-    return tags
 
 
 def online_q(now: datetime) -> Q:
@@ -50,7 +40,7 @@ def online_q(now: datetime) -> Q:
 
 DEVICE_CLEANERS: Mapping[str, Callable[[Any], Any]] = {
     "name": clean_name,
-    "tags": clean_device_tags,
+    "tags": clean_tags,
     "only_tagged": bool,
 }
 

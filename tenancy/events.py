@@ -40,6 +40,8 @@ class Event(StrEnum):
     DEVICES_CHANGED = "devices.changed"
     UPLOADS_CHANGED = "uploads.changed"
     SETTINGS_CHANGED = "settings.changed"
+    MEMBERSHIPS_CHANGED = "memberships.changed"
+    INVITATIONS_CHANGED = "invitations.changed"
 
 
 # After any of these a player may have something else to show (assets.playlists).

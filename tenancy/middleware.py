@@ -39,6 +39,7 @@ from tenancy.errors import (
 from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
+from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -237,6 +238,11 @@ class ActorMiddleware:
                 identity, request.credential = self._identity(request, scheme, words)  # type: ignore[attr-defined]
             if identity is not None:
                 request.actor = self._actor(request, identity)  # type: ignore[attr-defined]
+            if request.actor.is_signed_in:  # type: ignore[attr-defined]
+                request.actor = request.actor.seen(  # type: ignore[attr-defined]
+                    credential="" if identity is None else request.credential,  # type: ignore[attr-defined]
+                    address=client_address(request),
+                )
         except DomainError as error:
             logger.warning(
                 "refused: %s user=%s host=%s asked=%.80r",
@@ -254,7 +260,9 @@ class ActorMiddleware:
         except (OperationalError, InterfaceError) as error:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
             return unavailable(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        note_visit(request.actor)  # type: ignore[attr-defined]
+        return response
 
     def _identity(
         self, request: HttpRequest, scheme: str, words: tuple[str, str]
@@ -286,7 +294,7 @@ class ActorMiddleware:
         if membership is None:
             raise TenantRefused
         tenant_label.set(str(membership.tenant_id))
-        return capability(membership.tenant_id, membership.permissions)
+        return capability(membership.id, membership.tenant_id, membership.permissions)
 
     def _chosen(
         self, request: Any, memberships: Sequence[MembershipState]

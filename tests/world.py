@@ -30,8 +30,9 @@ from tenancy.actors import Actor, member, operator, person
 from tenancy.capabilities import create_capability
 from tenancy.credentials import identify
 from tenancy.devices import register_device
+from tenancy.idempotency import Once
 from tenancy.members import add_member
-from tenancy.models import Tenant
+from tenancy.models import Invitation, Tenant
 from tenancy.people import create_user
 from tenancy.permissions import Role
 from tenancy.tenants import create_tenant, update_settings
@@ -78,7 +79,9 @@ def inhabit(slug: str) -> Inhabited:
         inhabited.actors[role.value] = actor_in(tenant, someone)
     with acting_as(inhabited.owner):
         # Room for any test's library; tests of the limits lower them.
-        Tenant.objects.filter(pk=tenant.pk).update(max_assets=10**6, storage_quota_gb=2 * 10**9)
+        Tenant.objects.filter(pk=tenant.pk).update(
+            max_assets=10**6, storage_quota_gb=2 * 10**9, max_users=10**6
+        )
         tenant.refresh_from_db()
         update_settings(
             actor=inhabited.owner, changes={"logo_url": f"https://{slug}.example/{marker}.png"}
@@ -118,6 +121,15 @@ def _surround(place: Inhabited) -> None:
     reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
     create_capability(actor=place.owner, name=f"{place.marker} script")
+    Invitation.objects.create(
+        tenant=place.tenant,
+        email=f"{place.marker}@invited.example".lower(),
+        role=Role.VIEWER,
+        token_digest=f"digest of {place.marker}",
+        invited_by_id=place.owner.user_id,
+        expires_at=now + timedelta(days=3650),
+    )
+    Once(place.owner, place.marker, [b"a request"]).keep(200, place.marker)
     Upload.objects.create(
         tenant=place.tenant,
         handle=f"{1:032x}",

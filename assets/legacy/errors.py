@@ -21,6 +21,7 @@ from tenancy.errors import (
     TenantRefused,
     TenantRequired,
 )
+from tenancy.idempotency import KeyReused
 
 NO_ASSET = "No Asset matches the given query."
 DISK_FULL = (
@@ -58,6 +59,7 @@ _STATUSES: tuple[tuple[type[DomainError], int], ...] = (
     (RateLimited, 429),
     (QuotaExceeded, 507),
     (Conflict, 409),
+    (KeyReused, 422),
 )
 
 

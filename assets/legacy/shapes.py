@@ -18,6 +18,7 @@ from assets.legacy.fields import (
     Field,
     Form,
     Refused,
+    accepts,
     duration_text,
     flag,
     free_text,
@@ -26,6 +27,7 @@ from assets.legacy.fields import (
     list_of,
     mapping,
     read_fields,
+    schema_of,
     text,
     time_of_day,
 )
@@ -165,6 +167,11 @@ def _object(members: Mapping[str, str]) -> str:
     return f"concat({', '.join(parts)}, '}}')"
 
 
+def names_of(version: str) -> tuple[str, ...]:
+    """Return what an asset's members are called in a version, in the order they come in."""
+    return tuple((_v2 if version == V2 else _v1)(is_utc=True))
+
+
 _OBJECTS = {
     (version == V2, is_utc): _object((_v2 if version == V2 else _v1)(is_utc=is_utc))
     for version in (V1, V2)
@@ -200,6 +207,7 @@ _any_integer = integer()
 _days = list_of(integer(1, 7))
 
 
+@accepts(**schema_of(_any_integer))
 def _number(value: Any) -> int:
     """Return a place, where Anthias knows no bounds, of 32 bits."""
     number: int = _any_integer(value)
@@ -212,6 +220,7 @@ NO_DAYS = (
 )
 
 
+@accepts(**schema_of(_days), minItems=1)
 def _play_days(value: Any) -> list[int]:
     found = _days(value)
     if not found:

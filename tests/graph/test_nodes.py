@@ -26,6 +26,7 @@ IDS = """
   restores(first: 1) { edges { node { id } } }
   capabilities(first: 1) { edges { node { id } } }
   devices(first: 1) { edges { node { id } } }
+  invitations(first: 1) { edges { node { id } } }
   playbackDays(first: 1) { edges { node { id } } }
   uploads(first: 1) { edges { node { id } } }
 }
@@ -41,6 +42,7 @@ def own_ids(graph: Graph) -> dict[str, str]:
         "Restore": data["restores"]["edges"][0]["node"]["id"],
         "Capability": data["capabilities"]["edges"][0]["node"]["id"],
         "Device": data["devices"]["edges"][0]["node"]["id"],
+        "Invitation": data["invitations"]["edges"][0]["node"]["id"],
         "Membership": data["me"]["membership"]["id"],
         "PlaybackDay": data["playbackDays"]["edges"][0]["node"]["id"],
         "Tenant": data["tenant"]["id"],

@@ -170,6 +170,8 @@ class Row:
 
 
 TENANT_PROBES = (read, read_without_a_door, count, update, delete, insert, move)
+# What the application has to be granted for a probe to try the wall and not the grant.
+NEEDED = {update: "UPDATE", delete: "DELETE", insert: "INSERT", move: "UPDATE"}
 # Tables that belong to no tenant and are walled by policies of their own.
 GLOBAL_ROWS = {
     "tenants": (read, read_without_a_door, update),

@@ -30,7 +30,7 @@ from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
-from tenancy.models import CapabilityKey, Device, Membership, Tenant, TenantSettings
+from tenancy.models import CapabilityKey, Device, Invitation, Membership, Tenant, TenantSettings
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
@@ -127,6 +127,52 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
     "Mutation.deleteAssets.input.ids": (
         ("Asset",),
         f"mutation($id: ID!) {{ deleteAssets(input: {{ids: [$id]}}) {{ deletedIds {FAULTS} }} }}",
+    ),
+    "Mutation.updateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { updateMembership(input: {id: $id, role: OPERATOR}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.deactivateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { deactivateMembership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.reactivateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { reactivateMembership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.removeMember.input.id": (
+        ("Membership",),
+        (f"mutation($id: ID!) {{ removeMember(input: {{id: $id}}) {{ deletedId {FAULTS} }} }}"),
+    ),
+    "Mutation.transferOwnership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { transferOwnership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.resendInvitation.input.id": (
+        ("Invitation",),
+        (
+            "mutation($id: ID!) { resendInvitation(input: {id: $id}) "
+            f"{{ invitation {{ id email }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeInvitation.input.id": (
+        ("Invitation",),
+        (
+            "mutation($id: ID!) { revokeInvitation(input: {id: $id}) "
+            f"{{ invitation {{ id email }} {FAULTS} }} }}"
+        ),
     ),
     "Mutation.revokeCapability.input.id": (
         ("Capability",),
@@ -338,6 +384,7 @@ def foreign_id(kind: str, place: Inhabited) -> str:
         "Capability": CapabilityKey,
         "Backup": Backup,
         "Device": Device,
+        "Invitation": Invitation,
         "Membership": Membership,
         "PlaybackDay": PlaybackDay,
         "Restore": Restore,
