@@ -116,9 +116,7 @@ def _blaming_the_value(error: GraphQLError) -> GraphQLError:
     return GraphQLError("This value cannot be read.", error.nodes)
 
 
-_checked: Shelf[Checked] = Shelf(
-    entries=CACHED_DOCUMENTS, weight=CACHED_TOKENS, share=CACHED_SHARE
-)
+_checked: Shelf[Checked] = Shelf(entries=CACHED_DOCUMENTS, weight=CACHED_TOKENS, share=CACHED_SHARE)
 
 
 def prepare(
@@ -217,6 +215,11 @@ def _validated(core: GraphQLSchema, document: DocumentNode) -> Checked:
 def is_query(operation: OperationDefinitionNode) -> bool:
     """Return whether an operation only reads."""
     return operation.operation is OperationType.QUERY
+
+
+def is_subscription(operation: OperationDefinitionNode) -> bool:
+    """Return whether an operation goes on until somebody ends it."""
+    return operation.operation is OperationType.SUBSCRIPTION
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):

@@ -22,6 +22,7 @@ from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
+from graph.subscriptions import Subscription
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 from graph.uploads import UploadMutations, UploadQueries
@@ -78,6 +79,7 @@ class Mutation(
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     extensions=[Prepared],
     execution_context_class=Executor,
     config=StrawberryConfig(

@@ -18,7 +18,7 @@ from strawberry.django.views import GraphQLView
 
 from graph import graphiql, multipart, persisted, requests
 from graph.context import Context
-from graph.documents import Refused, is_query, prepare
+from graph.documents import Refused, is_query, is_subscription, prepare
 from graph.errors import cause_of, is_expected, rendered
 from graph.idempotency import once
 from graph.limits import REFUSED_COST, owner_of, spend
@@ -120,6 +120,8 @@ class GraphView(GraphQLView[Context, None]):
             return requests.respond(request, requests.errors_body(errors))
         if request.method == "GET" and not is_query(operation.node):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
+        if is_subscription(operation.node):
+            raise BadRequest("Subscriptions go over a WebSocket (graphql-transport-ws).")
         persisted.keep(source, request.actor)
         context = Context(request=request, actor=request.actor, document=operation.document)
 
