@@ -15,6 +15,7 @@ from strawberry.relay import to_base64
 
 from graph import assets, members
 from graph.assets import Asset, Playlist, playlist_at
+from graph.columns import resolved
 from graph.context import Info
 from graph.enums import described
 from graph.members import Membership
@@ -133,8 +134,8 @@ described(
 )
 
 _ALL = (
-    "Whether it is about more rows than are named, perhaps about all: then `ids` is empty, and what "
-    "you show has to be read again."
+    "Whether it is about more rows than are named, perhaps about all: then `ids` is empty, and "
+    "what you show has to be read again."
 )
 
 
@@ -144,26 +145,26 @@ class AssetsChange:
 
     change: strawberry.Private[Change]
 
-    @strawberry.field(description="What happened to them.")
+    @resolved("What happened to them.")
     def kind(self) -> ChangeKind:
         """Name it."""
         return _ASSET_KINDS[self.change.kind]
 
-    @strawberry.field(description=_ALL)
+    @resolved(_ALL)
     def all(self) -> bool:
         """Return whether nobody is named."""
         return self.change.is_all
 
-    @strawberry.field(description="The `id` of each, 500 at most.")
+    @resolved("The `id` of each, 500 at most.")
     def ids(self) -> list[strawberry.ID]:
         """Return global ids."""
         return [strawberry.ID(to_base64("Asset", key)) for key in self.change.ids]
 
-    @strawberry.field(
-        description=(
+    @resolved(
+
             "The first 100 of them as they are by now; without those that are gone. Empty where "
             "`all` is true."
-        )
+
     )
     def assets(self, info: Info) -> list[Asset]:
         """Read them."""
@@ -177,12 +178,12 @@ class PlaylistChange:
 
     change: strawberry.Private[Change]
 
-    @strawberry.field(description="Why it may have changed.")
+    @resolved("Why it may have changed.")
     def reason(self) -> PlaylistChangeReason:
         """Name it."""
         return _REASONS.get(self.change.kind, PlaylistChangeReason.ASSETS)
 
-    @strawberry.field(description="What plays now, decided in the tenant's time zone.")
+    @resolved("What plays now, decided in the tenant's time zone.")
     def playlist(self, info: Info) -> Playlist:
         """Read it."""
         return playlist_at(info, info.context.now)
@@ -194,21 +195,21 @@ class MembershipsChange:
 
     change: strawberry.Private[Change]
 
-    @strawberry.field(description=_ALL)
+    @resolved(_ALL)
     def all(self) -> bool:
         """Return whether nobody is named."""
         return self.change.is_all
 
-    @strawberry.field(description="The `id` of each membership, 500 at most.")
+    @resolved("The `id` of each membership, 500 at most.")
     def ids(self) -> list[strawberry.ID]:
         """Return global ids."""
         return [strawberry.ID(to_base64("Membership", key)) for key in self.change.ids]
 
-    @strawberry.field(
-        description=(
+    @resolved(
+
             "The first 100 of them as they are by now; without those that are gone. Empty where "
             "`all` is true."
-        )
+
     )
     def memberships(self, info: Info) -> list[Membership]:
         """Read them."""
@@ -218,7 +219,8 @@ class MembershipsChange:
 
 @strawberry.type(
     description=(
-        "How far an import into the tenant is: one by a command, or that of a backup being restored."
+        "How far an import into the tenant is: one by a command, or that of a backup that is "
+        "restored."
     )
 )
 class ImportProgress:
@@ -226,35 +228,33 @@ class ImportProgress:
 
     change: strawberry.Private[Change]
 
-    @strawberry.field(description="Which import: the same in each of its messages; null for any.")
+    @resolved("Which import: the same in each of its messages; null for any.")
     def run(self) -> UUID | None:
         """Return its key."""
         return self.change.ids[0] if self.change.ids else None
 
-    @strawberry.field(
-        description="How it is doing; null where messages may have been lost: read again."
-    )
+    @resolved("How it is doing; null where messages may have been lost: read again.")
     def status(self) -> ImportStatus | None:
         """Name it."""
         status = self.change.details.get("status")
         return ImportStatus[status] if status else None
 
-    @strawberry.field(description="The name of what is imported: `anthias.db`.")
+    @resolved("The name of what is imported: `anthias.db`.")
     def source(self) -> str:
         """Return it."""
         return str(self.change.details.get("source", ""))
 
-    @strawberry.field(description="How many rows have been looked at.")
+    @resolved("How many rows have been looked at.")
     def done(self) -> int:
         """Return it."""
         return int(self.change.details.get("done", 0))
 
-    @strawberry.field(description="How many rows there are.")
+    @resolved("How many rows there are.")
     def total(self) -> int:
         """Return it."""
         return int(self.change.details.get("total", 0))
 
-    @strawberry.field(description="How many of those looked at could not be stored.")
+    @resolved("How many of those looked at could not be stored.")
     def failed(self) -> int:
         """Return it."""
         return int(self.change.details.get("failed", 0))
@@ -313,35 +313,31 @@ FEEDS: Mapping[str, Feed] = {
 class Subscription:
     """The root of what is told; each field makes its message of the change at the root."""
 
-    @strawberry.field(
-        description=(
-            "Assets came, changed or went. (That they were shown is not told.) Needs assets.view."
-        )
+    @resolved(
+        "Assets came, changed or went. (That they were shown is not told.) Needs assets.view."
     )
     def assets_changed(self) -> AssetsChange:
         """Return the message."""
         return AssetsChange(change=cast("Change", self))
 
-    @strawberry.field(
-        description=(
+    @resolved(
+
             "Something changed that a playlist may follow from; not that time goes by, which its "
             "`deadline` says. Needs assets.view."
-        )
+
     )
     def playlist_changed(self) -> PlaylistChange:
         """Return the message."""
         return PlaylistChange(change=cast("Change", self))
 
-    @strawberry.field(
-        description="Members came, changed or went. Needs users.view.",
+    @resolved(
+        "Members came, changed or went. Needs users.view.",
     )
     def memberships_changed(self) -> MembershipsChange:
         """Return the message."""
         return MembershipsChange(change=cast("Change", self))
 
-    @strawberry.field(
-        description=("An import or a restore began, went on, or ended. Needs assets.import.")
-    )
+    @resolved("An import or a restore began, went on, or ended. Needs assets.import.")
     def import_progress(self) -> ImportProgress:
         """Return the message."""
         return ImportProgress(change=cast("Change", self))

@@ -229,6 +229,12 @@ class Admission:
         # One that gives up waiting does not end it for the others.
         return await asyncio.shield(self._judging)
 
+    async def settled(self) -> Actor:
+        """Return who that is after everything that is known by now; raises Refused."""
+        if self._reviewing is not None:
+            await asyncio.shield(self._reviewing)
+        return await self.judged()
+
     def _conclude(self, judging: asyncio.Task[Actor]) -> None:
         self._judging = None
         if not judging.cancelled():

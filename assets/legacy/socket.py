@@ -150,10 +150,13 @@ class _Listening:
             return
         event = decoded(text)
         self.admission.hear(event)
-        if event["event"] == Event.DEVICES_CHANGED and self.device is not None:
-            if not event.get("all") and str(self.device) not in event["ids"]:
-                return
-        if event["event"] in PLAYLIST_EVENTS:
+        is_another = (
+            event["event"] == Event.DEVICES_CHANGED
+            and self.device is not None
+            and not event.get("all")
+            and str(self.device) not in event["ids"]
+        )
+        if event["event"] in PLAYLIST_EVENTS and not is_another:
             self._changes()
 
     def _changes(self) -> None:
