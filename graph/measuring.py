@@ -155,9 +155,7 @@ def sizes(names: Iterable[str], variables: Mapping[str, Any]) -> tuple[object, .
 
 
 def _is_size(value: object) -> bool:
-    return value == "left out" or (
-        isinstance(value, (int, float)) and not isinstance(value, bool)
-    )
+    return value == "left out" or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 class _Pass:
