@@ -89,7 +89,7 @@ described(
             "The tenant asks for a second factor: set one up, or use a credential that carries it."
         ),
         ErrorCode.KEY_REUSED: "The `Idempotency-Key` was sent with another request before.",
-        ErrorCode.LIMIT_EXCEEDED: "The request asks for too much at once; the message says of what.",
+        ErrorCode.LIMIT_EXCEEDED: "The request asks for too much at once; `message` says of what.",
     },
 )
 

@@ -14,6 +14,7 @@ from strawberry import relay
 from graph import (
     accounts,
     assets,
+    audit,
     backups,
     capabilities,
     devices,
@@ -21,6 +22,7 @@ from graph import (
     members,
     playback,
     tenants,
+    tokens,
     uploads,
 )
 from graph.columns import query
@@ -32,7 +34,9 @@ from tenancy.errors import InvalidInput
 MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
+    "ApiToken": tokens.by_keys,
     "Asset": assets.by_keys,
+    "AuditEntry": audit.by_keys,
     "Backup": backups.backups_by_keys,
     "Capability": capabilities.by_keys,
     "Device": devices.by_keys,

@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from graph.accounts import AccountMutations
 from graph.assets import AssetQueries
+from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
 from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
@@ -25,6 +26,7 @@ from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.tokens import TokenMutations, TokenQueries
 from graph.uploads import UploadMutations, UploadQueries
 
 
@@ -40,6 +42,8 @@ class Query(
     TenantQueries,
     AssetQueries,
     TagQueries,
+    AuditQueries,
+    TokenQueries,
     CapabilityQueries,
     DeviceQueries,
     UploadQueries,
@@ -60,6 +64,7 @@ class Query(
     )
 )
 class Mutation(
+    TokenMutations,
     TenantMutations,
     MembershipMutations,
     InvitationMutations,

@@ -40,7 +40,7 @@ IDENTITY_WITH_SECOND_FACTOR = """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tenancy", "0010_invitations")]
+    dependencies = [("tenancy", "0011_tokens")]
 
     operations = [
         migrations.CreateModel(
