@@ -33,7 +33,7 @@ from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.selections import Selection, selected
-from tenancy import accounts, models, second_factor, sessions
+from tenancy import accounts, email_addresses, models, second_factor, sessions
 from tenancy.errors import NotFound, RateLimited
 
 if TYPE_CHECKING:
@@ -171,6 +171,14 @@ class ChangePasswordInput:
     )
 
 
+@strawberry.input(description="The address in place of yours.")
+class ChangeEmailInput:
+    """The input of `changeEmail`."""
+
+    password: str = strawberry.field(description="Your password.")
+    email: str = strawberry.field(description="The new address: `ada@example.com`.")
+
+
 @strawberry.input(description="That it is you.")
 class BeginSecondFactorInput:
     """The input of `beginSecondFactor`."""
@@ -237,6 +245,16 @@ class ChangePasswordPayload:
     """The payload of `changePassword`."""
 
     viewer: LazyViewer | None = strawberry.field(description="You; null when it was refused.")
+    errors: list[UserError] = strawberry.field(description="Why it was refused; else empty.")
+
+
+@strawberry.type(description="What `changeEmail` did.")
+class ChangeEmailPayload:
+    """The payload of `changeEmail`."""
+
+    viewer: LazyViewer | None = strawberry.field(
+        description="You, with the address you have until then; null when it was refused."
+    )
     errors: list[UserError] = strawberry.field(description="Why it was refused; else empty.")
 
 
@@ -353,6 +371,26 @@ class AccountMutations:
             ),
         )
         return ChangePasswordPayload(viewer=None if errors else _viewer(info), errors=errors)
+
+    @mutation(
+        "Have a link mailed to a new address: it is yours once you open that, signed in, within a "
+        "day. Refused: INVALID, RATE_LIMITED."
+    )
+    def change_email(
+        self,
+        info: Info,
+        input: Annotated[  # noqa: A002 -- the name that every GraphQL client expects
+            ChangeEmailInput, strawberry.argument(description="Password and address.")
+        ],
+    ) -> ChangeEmailPayload:
+        """Ask for it."""
+        _, errors = _proving(
+            info,
+            lambda: email_addresses.request_email_change(
+                actor=info.context.actor, password=input.password, email=input.email
+            ),
+        )
+        return ChangeEmailPayload(viewer=None if errors else _viewer(info), errors=errors)
 
     @mutation(
         "Begin to set up a second factor: show the QR code or the key, then take the first code "

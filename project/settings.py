@@ -219,6 +219,11 @@ SECURE_HSTS_SECONDS = _number("SIGNATE_HSTS_SECONDS", 0)
 if _flag("SIGNATE_BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# Who may make themselves an account: nobody, who was invited, or whoever has an e-mail address.
+SIGN_UP = _text("SIGNATE_SIGN_UP", "invited").lower()
+if SIGN_UP not in {"closed", "invited", "open"}:
+    raise ImproperlyConfigured("SIGNATE_SIGN_UP must be closed, invited or open.")
+
 # A verified Basic credential is remembered this long (seconds), bound to its version.
 BASIC_REMEMBERED_SECONDS = 300
 # Wrong passwords in LOGIN_WINDOW_SECONDS before an account or an address has to wait.

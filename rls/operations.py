@@ -358,22 +358,32 @@ class DefinerFunction(SqlOperation):
 
 
 class LookupColumns(SqlOperation):
-    """Let definer functions read these columns of every row of a table, across tenants."""
+    """Let definer functions read these columns of every row of a table, across tenants.
 
-    def __init__(self, table: str, columns: tuple[str, ...]) -> None:
+    `added` are those of `columns` that an earlier migration did not grant; without, none were.
+    """
+
+    def __init__(
+        self, table: str, columns: tuple[str, ...], *, added: tuple[str, ...] = ()
+    ) -> None:
         """Grant `columns` of `table` to the look-up role."""
         self.table = table
         self.columns = columns
+        self.added = added
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what grants the columns and lets the look-up role past the wall, to read."""
         del models
-        return policies.lookup_sql(self.table, self.columns)
+        # The policy that lets it past the wall is the first one's.
+        return policies.lookup_sql(self.table, self.added or self.columns)[: 1 if self.added else 2]
 
     def backward_sql(self, models: Models) -> list[str]:
         """Return what takes it back."""
         del models
         table = policies.quote(self.table)
+        if self.added:
+            columns = ", ".join(map(policies.quote, self.added))
+            return [f"REVOKE SELECT ({columns}) ON {table} FROM {LOOKUP}"]
         return [
             f"DROP POLICY {policies.quote(self.table + '_lookup')} ON {table}",
             f"REVOKE ALL ON {table} FROM {LOOKUP}",

@@ -19,9 +19,10 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rls import acting_as
-from tenancy import accounts, second_factor, sessions
+from tenancy import accounts, email_addresses, second_factor, sessions
 from tenancy.errors import DomainError, NotFound, RateLimited
 from tenancy.models import User
+from tenancy.recovery_views import notice
 from tenancy.views import destination, page, refuse_often, sign_in_url
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 ACCOUNT = "tenancy/account.html"
 SECOND_FACTOR = "tenancy/second_factor.html"
 RECOVERY_CODES = "tenancy/recovery_codes.html"
+EMAIL = "tenancy/email.html"
+CONFIRM_EMAIL = "tenancy/confirm_email.html"
 PASSWORD = "tenancy/password.html"  # noqa: S105 -- a template
 
 
@@ -122,6 +125,46 @@ def change_password(request: SignateRequest) -> HttpResponse:
         )
 
     return _attempt(request, PASSWORD, context, change) or HttpResponseRedirect(reverse("account"))
+
+
+@for_people
+@require_http_methods(["GET", "HEAD", "POST"])
+def change_email(request: SignateRequest) -> HttpResponse:
+    """Show the form, or have a link mailed to the new address."""
+    actor = request.actor
+    email = request.POST.get("email", "")
+    context: dict[str, object] = {"email": email, "error": ""}
+    if request.method != "POST":
+        return page(request, EMAIL, context, 200)
+
+    def ask() -> None:
+        email_addresses.request_email_change(
+            actor=actor, password=request.POST.get("password", ""), email=email
+        )
+
+    return _attempt(request, EMAIL, context, ask) or notice(
+        request,
+        "Look into your mailbox",
+        f"A link went to {email}. Open it in this browser within a day; until then your address "
+        "stays what it is.",
+    )
+
+
+@for_people
+@require_http_methods(["GET", "HEAD", "POST"])
+def confirm_email(request: SignateRequest) -> HttpResponse:
+    """Show a button, since programs open links too; and take the new address."""
+    token = request.POST.get("token") or request.GET.get("token", "")
+    context: dict[str, object] = {"token": token, "error": ""}
+    if request.method != "POST":
+        return page(request, CONFIRM_EMAIL, context, 200)
+
+    def confirm() -> None:
+        email_addresses.confirm_email(actor=request.actor, token=token)
+
+    return _attempt(request, CONFIRM_EMAIL, context, confirm) or HttpResponseRedirect(
+        reverse("account")
+    )
 
 
 def _attempt(

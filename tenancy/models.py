@@ -144,6 +144,7 @@ class User(AbstractUser):
         constraints: ClassVar = [
             models.UniqueConstraint(Lower("username"), name="users_username_any_case")
         ]
+        indexes: ClassVar = [models.Index(Lower("email"), name="users_by_email")]
 
     def set_password(self, raw_password: str | None) -> NoReturn:
         """Refuse: it would set an attribute that no column keeps."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.core import signing
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -93,6 +94,7 @@ def sign_in(request: SignateRequest) -> HttpResponse:
         "host": request.host.name,
         "username": "",
         "error": "",
+        "may_sign_up": settings.SIGN_UP == "open",
     }
     if request.method != "POST":
         return page(request, LOGIN, context, 200)
@@ -130,6 +132,7 @@ def sign_in_code(request: SignateRequest) -> HttpResponse:
         "host": request.host.name,
         "username": "",
         "error": "",
+        "may_sign_up": settings.SIGN_UP == "open",
     }
     try:
         user_id, version = signing.loads(ticket, salt=TICKET_SALT, max_age=TICKET_SECONDS)

@@ -9,12 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from django.conf import settings
+from django.core import mail
 from django.core.cache import caches
 from django.test import Client
 from django_otp.oath import TOTP
 
 from rls import acting_as
-from tenancy import second_factor
+from tenancy import account_mail, second_factor
 from tenancy.actors import operator, person
 from tenancy.credentials import per_account, per_address
 from tenancy.models import SecondFactor, TenantSettings
@@ -57,7 +58,8 @@ def start_over(monkeypatch: pytest.MonkeyPatch) -> None:
     prefix = f"test:{uuid4().hex}"
     monkeypatch.setitem(settings.CACHES["default"], "KEY_PREFIX", prefix)
     monkeypatch.setattr(caches["default"], "key_prefix", prefix)
-    for limit in (per_account, per_address, second_factor.per_person):
+    limits = (per_account, per_address, second_factor.per_person)
+    for limit in (*limits, account_mail.per_recipient, account_mail.per_sender):
         monkeypatch.setattr(limit, "_local", {})
 
 
@@ -99,6 +101,36 @@ def factor_of(user_id: UUID | None) -> dict[str, Any] | None:
     with acting_as(person(user_id)):
         row = SecondFactor.objects.filter(user_id=user_id).values().first()
     return dict(row) if row else None
+
+
+class Mailbox:
+    """What was mailed; each mail is sent before the answer is, so that a test need not wait."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Begin empty."""
+        self._post = account_mail.post
+        monkeypatch.setattr("tenancy.recovery.post", self._sent)
+        monkeypatch.setattr("tenancy.sign_up.post", self._sent)
+        monkeypatch.setattr("tenancy.email_addresses.post", self._sent)
+
+    def _sent(self, *arguments: Any) -> None:
+        sent = self._post(*arguments)
+        assert sent is not None
+        sent.result(10)
+
+    def take(self, to: str) -> str:
+        """Return the text of the one mail there is, which went there, and empty the box."""
+        [message] = mail.outbox
+        mail.outbox.clear()
+        assert message.to == [to]
+        return str(message.body)
+
+    def path(self, to: str) -> str:
+        """Return the path of the one link in the one mail."""
+        [url] = re.findall(r"https?://\S+", self.take(to))
+        parts = urlsplit(url)
+        assert parts.hostname == PLATFORM
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 class Browser(Client):

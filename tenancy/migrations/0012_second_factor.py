@@ -152,4 +152,18 @@ class Migration(migrations.Migration):
             "WHERE s.id = wanted AND s.expires_at > now() "
             "AND s.credential_version = i.credential_version",
         ),
+        LookupColumns(
+            "users",
+            ("id", "username", "is_active", "credential_version", "email"),
+            added=("email",),
+        ),
+        # Whom a mail about an account goes to; more than a few of one address are somebody's trick.
+        DefinerFunction(
+            "accounts_of_address",
+            "wanted text",
+            "TABLE (user_id uuid, username text, credential_version integer)",
+            "SELECT u.id, u.username::text, u.credential_version FROM users u "
+            "WHERE lower(u.email) = lower(wanted) AND wanted <> '' AND u.is_active "
+            "ORDER BY u.id LIMIT 5",
+        ),
     ]

@@ -12,7 +12,7 @@ from tenancy.actors import person
 from tenancy.credentials import identify, verify_password
 from tenancy.models import UserSession
 from tenancy.second_factor import per_person
-from tests.accounts import App, Browser, Clock, ask_for_second_factors, enrol, factor_of
+from tests.accounts import App, Browser, Clock, Mailbox, ask_for_second_factors, enrol, factor_of
 from tests.conftest import PLATFORM, Graph, basic
 from tests.graph.conftest import statements
 from tests.tenancy.conftest import id_of
@@ -30,6 +30,10 @@ FAULTS = "errors { field message code }"
 CHANGE = (
     "mutation($old: String!, $new: String!) { changePassword(input: {currentPassword: $old, "
     f"newPassword: $new}}) {{ viewer {{ username }} {FAULTS} }} }}"
+)
+EMAIL = (
+    "mutation($p: String!, $e: String!) { changeEmail(input: {password: $p, email: $e}) "
+    f"{{ viewer {{ email }} {FAULTS} }} }}"
 )
 BEGIN = (
     "mutation($p: String!) { beginSecondFactor(input: {password: $p}) "
@@ -320,17 +324,74 @@ def test_elsewhere_the_same_person_is_not_asked(world: World, gql: Callable[...,
     assert answer.status_code == 403
 
 
-def test_devices_have_no_account(world: World, gql: Callable[..., Graph]) -> None:
-    """Nor has any credential that is not a person's own sign-in."""
+def token_of(graph: Graph) -> Graph:
+    made = graph.data(
+        'mutation { createApiToken(input: {name: "x", permissions: ["assets.view"]}) '
+        "{ token { secret } errors { code } } }"
+    )["createApiToken"]
+    return Graph(Browser(Authorization=f"Bearer {made['token']['secret']}"))
+
+
+def test_tokens_of_somebody_without_one_are_refused_too(world: World, clock: Clock) -> None:
+    """And one of somebody who has one goes on: it was made by who proved it."""
+    count = "{ assets(first: 1) { totalCount } }"
+    page, admin = signed_in(), signed_in("acme-admin")
+    without, with_one = token_of(page), token_of(admin)
+    app = App(admin.data(BEGIN, p=PASSWORD)["beginSecondFactor"]["enrolment"]["uri"])
+    assert admin.data(CONFIRM, c=app.code(clock.now))["confirmSecondFactor"]["errors"] == []
+    assert without.data(count) == with_one.data(count)
+    ask_for_second_factors(world.acme)
+    assert with_one.data(count)
+    for document in (count, "{ me { username } }", BEGIN.replace("$p: String!", "$p: String")):
+        answer = without.post(document, {"p": PASSWORD} if "$p" in document else None)
+        assert (answer.status_code, answer.json()["code"]) == (403, "SECOND_FACTOR_REQUIRED")
+    for path in ("/api/v2/assets", "/media/x", "/uploads/"):
+        assert without.client.get(path).status_code == 403, path
+
+
+def test_what_is_no_persons_own_sign_in_has_no_account(
+    world: World, gql: Callable[..., Graph]
+) -> None:
     made = gql().data('mutation { registerDevice(input: {name: "x"}) { credential { secret } } }')[
         "registerDevice"
     ]["credential"]
-    device = Graph(Browser(Authorization=f"Bearer {made['secret']}"))
-    for document, name in (
-        (BEGIN, "beginSecondFactor"),
-        (CHANGE, "changePassword"),
-        (f"mutation {{ endOtherSessions(input: {{}}) {{ ended {FAULTS} }} }}", "endOtherSessions"),
+    for graph in (Graph(Browser(Authorization=f"Bearer {made['secret']}")), token_of(gql())):
+        for document, name in (
+            (BEGIN, "beginSecondFactor"),
+            (CHANGE, "changePassword"),
+            (EMAIL, "changeEmail"),
+            (
+                f"mutation {{ endOtherSessions(input: {{}}) {{ ended {FAULTS} }} }}",
+                "endOtherSessions",
+            ),
+        ):
+            given = {"p": PASSWORD, "old": PASSWORD, "new": NEW, "e": "new@acme.example"}
+            used = {key: given[key] for key in given if f"${key}:" in document}
+            payload = graph.data(document, **used)[name]
+            assert [code for code, _ in codes_of(payload)] == ["FORBIDDEN"]
+    answer = token_of(gql())(SESSIONS)
+    assert answer["data"]["me"] == {"sessions": None}
+    assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    row = factor_of(world.acme.owner.user_id)
+    assert row is not None
+    assert row["confirmed_at"] is None
+    assert verify_password("acme-owner", PASSWORD, "-")
+
+
+def test_another_address_over_graphql(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = Mailbox(monkeypatch)
+    page = signed_in()
+    for password, email, expected in (
+        ("no", "new@acme.example", ("INVALID", ["password"])),
+        (PASSWORD, "no address", ("INVALID", ["email"])),
     ):
-        payload = device.data(document, p="x", old="x", new=NEW)[name]
-        assert [code for code, _ in codes_of(payload)] == ["FORBIDDEN"]
-    assert factor_of(world.acme.viewer.user_id) is None
+        payload = page.data(EMAIL, p=password, e=email)["changeEmail"]
+        assert codes_of(payload) == [expected]
+    payload = page.data(EMAIL, p=PASSWORD, e="new@acme.example")["changeEmail"]
+    assert payload == {"viewer": {"email": "viewer@acme.example"}, "errors": []}
+    browser = page.client
+    assert isinstance(browser, Browser)
+    browser.open(mailbox.path("new@acme.example"))
+    assert browser.send("/account/email/confirm/", {}).status_code == 302
+    assert page.data("{ me { email } }")["me"]["email"] == "new@acme.example"
+    assert world.acme.tenant.is_active
