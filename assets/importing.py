@@ -32,6 +32,7 @@ from assets.storage import delete_media, media_keys
 from assets.tasks import queue_understanding
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind, operator
+from tenancy.audit import record
 from tenancy.errors import Conflict, InvalidInput, NotFound
 from tenancy.limits import QUOTA_MAX_ASSETS, quota_refusal
 from tenancy.models import Tenant, violated
@@ -101,7 +102,7 @@ def import_into_new_tenant(
     `user_id` becomes its owner and is recorded as the creator. Raises what `import_library` and
     `tenancy.tenants.create_tenant` raise.
     """
-    founder = Actor(kind=ActorKind.OPERATOR, user_id=user_id)
+    founder = Actor(kind=ActorKind.OPERATOR, user_id=user_id, credential="command")
     with _opened(path, options) as (library, media), transaction.atomic():
         tenant = create_tenant(actor=founder, name=name, slug=slug, plan=plan)
         with acting_as(operator(tenant.pk, user_id)) as actor:
@@ -131,6 +132,14 @@ def rollback_import(run_id: UUID, *, actor: Actor) -> RollbackReport:
             at = run.rolled_back_at.isoformat(timespec="seconds")
             raise Conflict(f"The import run {run_id} was rolled back at {at}.", field=("run",))
         deleted, media = delete_imported(run)
+        record(
+            actor,
+            "import.rolled_back",
+            subject="ImportRun",
+            subject_id=run.pk,
+            label=run.source,
+            before={"assets": len(deleted)},
+        )
         transaction.on_commit(lambda: delete_media(media), robust=True)
     return RollbackReport(run.pk, run.source, len(deleted), len(media))
 
@@ -233,6 +242,15 @@ class _Import:
         self.import_run.finished_at = timezone.now()
         self.import_run.report = self.report.counts()
         self.import_run.save(update_fields=["finished_at", "report"])
+        if self.restoring is None:
+            record(
+                self.actor,
+                "library.imported",
+                subject="ImportRun",
+                subject_id=self.import_run.pk,
+                label=source,
+                after=self.import_run.report,
+            )
         if self.dry_run:
             transaction.set_rollback(True)
         return self.report

@@ -13,6 +13,7 @@ from strawberry import relay
 
 from graph import (
     assets,
+    audit,
     backups,
     capabilities,
     devices,
@@ -20,6 +21,7 @@ from graph import (
     members,
     playback,
     tenants,
+    tokens,
     uploads,
 )
 from graph.columns import query
@@ -31,7 +33,9 @@ from tenancy.errors import InvalidInput
 MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
+    "ApiToken": tokens.by_keys,
     "Asset": assets.by_keys,
+    "AuditEntry": audit.by_keys,
     "Backup": backups.backups_by_keys,
     "Capability": capabilities.by_keys,
     "Device": devices.by_keys,

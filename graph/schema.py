@@ -8,6 +8,7 @@ from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
 from graph.assets import AssetQueries
+from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
 from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
@@ -24,6 +25,7 @@ from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.tokens import TokenMutations, TokenQueries
 from graph.uploads import UploadMutations, UploadQueries
 
 
@@ -39,6 +41,8 @@ class Query(
     TenantQueries,
     AssetQueries,
     TagQueries,
+    AuditQueries,
+    TokenQueries,
     CapabilityQueries,
     DeviceQueries,
     UploadQueries,
@@ -59,6 +63,7 @@ class Query(
     )
 )
 class Mutation(
+    TokenMutations,
     TenantMutations,
     MembershipMutations,
     InvitationMutations,

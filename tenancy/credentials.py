@@ -106,13 +106,19 @@ def identify(user_id: UUID, credential_version: int | None = None) -> Identity |
         row = cursor.fetchone()
     if row is None or credential_version not in {None, row[1]}:
         return None
-    username, version, memberships = row
+    return identity_from(user_id, *row)
+
+
+def identity_from(
+    user_id: UUID, username: str, credential_version: int, memberships: Any
+) -> Identity:
+    """Return the identity in the columns that a look-up told."""
     if isinstance(memberships, str):
         memberships = json.loads(memberships)
     return Identity(
         user_id=user_id,
         username=username,
-        credential_version=version,
+        credential_version=credential_version,
         memberships=tuple(
             MembershipState(
                 id=UUID(m["id"]),

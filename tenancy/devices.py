@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from tenancy.audit import record, taken
 from tenancy.credentials import MembershipState
 from tenancy.errors import Conflict, NotFound
 from tenancy.events import Event, publish
@@ -64,6 +65,7 @@ def register_device(*, actor: Actor, values: Mapping[str, Any]) -> tuple[Device,
     with within_quota():
         device.save(force_insert=True)
     publish(Event.DEVICES_CHANGED, [device.pk], actor=actor)
+    _record(actor, "device.registered", device, after=taken(device, DEVICE_CLEANERS))
     return device, secret
 
 
@@ -76,11 +78,14 @@ def update_device(*, actor: Actor, device: UUID, changes: Mapping[str, Any]) -> 
     actor.require("devices.edit")
     row = locked_device(device)
     cleaned = clean_all(changes, DEVICE_CLEANERS)
-    fields = [name for name, value in cleaned.items() if not is_same(getattr(row, name), value)]
+    old = taken(row, cleaned)
+    fields = [name for name, value in cleaned.items() if not is_same(old[name], value)]
     for name in fields:
         setattr(row, name, cleaned[name])
     if fields:
         _save(row, actor, *fields)
+        before = {name: old[name] for name in fields}
+        _record(actor, "device.updated", row, before=before, after=taken(row, fields))
     return row
 
 
@@ -98,6 +103,7 @@ def rotate_device_secret(*, actor: Actor, device: UUID) -> tuple[Device, str]:
     secret, key = make_key(KeyKind.DEVICE)
     row.secret_prefix, row.secret_digest = key.prefix, key.digest
     _save(row, actor, "secret_prefix", "secret_digest")
+    _record(actor, "device.secret_rotated", row)
     return row, secret
 
 
@@ -112,6 +118,7 @@ def revoke_device(*, actor: Actor, device: UUID) -> Device:
     if row.revoked_at is None:
         row.revoked_at = timezone.now()
         _save(row, actor, "revoked_at")
+        _record(actor, "device.revoked", row, before=taken(row, DEVICE_CLEANERS))
     return row
 
 
@@ -128,6 +135,10 @@ def _save(row: Device, actor: Actor, *fields: str) -> None:
     row.updated_at = timezone.now()
     row.save(update_fields=[*fields, "updated_at"])
     publish(Event.DEVICES_CHANGED, [row.pk], actor=actor)
+
+
+def _record(actor: Actor, action: str, row: Device, **values: Any) -> None:
+    record(actor, action, subject="Device", subject_id=row.pk, label=row.name, **values)
 
 
 def find_device(key: Key) -> MembershipState | None:

@@ -39,6 +39,7 @@ from tenancy.errors import (
 from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
+from tenancy.tokens import find_token, note_used
 from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
@@ -231,9 +232,10 @@ class ActorMiddleware:
             if request.capability:  # type: ignore[attr-defined]
                 request.actor = self._capability(request)  # type: ignore[attr-defined]
                 request.credential = "capability"  # type: ignore[attr-defined]
-            elif key is not None and key.kind is KeyKind.DEVICE:
-                request.actor = self._device(request, words[0], key)  # type: ignore[attr-defined]
-                request.credential = "device"  # type: ignore[attr-defined]
+            elif key is not None and key.kind is not KeyKind.CAPABILITY:
+                enter = self._device if key.kind is KeyKind.DEVICE else self._token
+                request.actor = enter(request, scheme, words[0], key)  # type: ignore[attr-defined]
+                request.credential = key.kind.name.lower()  # type: ignore[attr-defined]
             else:
                 identity, request.credential = self._identity(request, scheme, words)  # type: ignore[attr-defined]
             if identity is not None:
@@ -261,6 +263,7 @@ class ActorMiddleware:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
             return unavailable(request)
         response = self.get_response(request)
+        note_used(getattr(request, "token", None))
         note_visit(request.actor)  # type: ignore[attr-defined]
         return response
 
@@ -272,7 +275,8 @@ class ActorMiddleware:
         identity = session_identity(request)
         return identity, "session" if identity else ""
 
-    def _device(self, request: Any, username: str, key: Key) -> Actor:
+    def _device(self, request: Any, scheme: str, username: str, key: Key) -> Actor:
+        del scheme
         found = find_device(key)
         # As Basic it comes with the device's id, as Bearer alone.
         if found is None or username not in {"", str(found.id)}:
@@ -283,6 +287,20 @@ class ActorMiddleware:
             raise TenantRefused
         tenant_label.set(str(membership.tenant_id))
         return device(membership.id, membership.tenant_id)
+
+    def _token(self, request: Any, scheme: str, username: str, key: Key) -> Actor:
+        del username
+        # As a password it would get into the places where people keep passwords.
+        found = find_token(key) if scheme == "bearer" else None
+        if found is None:
+            message = "This API token opens nothing: it is wrong, expired or revoked."
+            raise NotSignedIn(message)
+        membership, request.chosen_by = self._chosen(request, (found.membership,))
+        if membership is None:
+            raise TenantRefused
+        tenant_label.set(str(membership.tenant_id))
+        request.token = found
+        return found.actor()
 
     def _capability(self, request: Any) -> Actor:
         key = read_key(request.capability)

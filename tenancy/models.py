@@ -457,6 +457,46 @@ class TenantSettings(TenantOwned):
         return f"settings of {self.tenant_id}"
 
 
+class ApiToken(TenantOwned):
+    """What a program of a member's signs in with (MISSION T9), in this tenant only.
+
+    Kept as a digest beside the prefix it is looked up by (tenancy.keys). It goes with the
+    membership it was made in, and opens nothing that its owner does not hold at the moment.
+    """
+
+    name = models.TextField()
+    prefix = models.TextField()
+    digest = models.TextField()
+    permissions = ArrayField(models.CharField(max_length=100))
+    membership = models.ForeignKey(
+        Membership, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    # The membership's own person.
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    # To the minute.
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "api_tokens"
+        constraints: ClassVar = [*TenantOwned.Meta.constraints]
+        indexes: ClassVar = [
+            # The look-up of a token knows no tenant yet.
+            models.Index(fields=["prefix"], name="api_tokens_by_prefix"),
+            models.Index(fields=["tenant", "created_at", "id"], name="api_tokens_by_created_at"),
+            models.Index(
+                fields=["tenant", "membership", "created_at", "id"], name="api_tokens_by_member"
+            ),
+            models.Index(fields=["user"], name="api_tokens_by_user"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return self.name
+
+
 class AuditEntry(TenantOwned):
     """That somebody changed something (MISSION T10): written by tenancy.audit, never changed.
 

@@ -21,7 +21,9 @@ IDS = """
 {
   me { id membership { id user { id } } }
   tenant { id settings { id } }
+  apiTokens(first: 1) { edges { node { id } } }
   assets(first: 1) { edges { node { id } } }
+  auditLog(first: 1) { edges { node { id } } }
   backups(first: 1) { edges { node { id } } }
   restores(first: 1) { edges { node { id } } }
   capabilities(first: 1) { edges { node { id } } }
@@ -37,7 +39,9 @@ NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 def own_ids(graph: Graph) -> dict[str, str]:
     data = graph.data(IDS)
     return {
+        "ApiToken": data["apiTokens"]["edges"][0]["node"]["id"],
         "Asset": data["assets"]["edges"][0]["node"]["id"],
+        "AuditEntry": data["auditLog"]["edges"][0]["node"]["id"],
         "Backup": data["backups"]["edges"][0]["node"]["id"],
         "Restore": data["restores"]["edges"][0]["node"]["id"],
         "Capability": data["capabilities"]["edges"][0]["node"]["id"],

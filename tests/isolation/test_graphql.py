@@ -30,7 +30,16 @@ from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
-from tenancy.models import CapabilityKey, Device, Invitation, Membership, Tenant, TenantSettings
+from tenancy.models import (
+    ApiToken,
+    AuditEntry,
+    CapabilityKey,
+    Device,
+    Invitation,
+    Membership,
+    Tenant,
+    TenantSettings,
+)
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
@@ -56,11 +65,38 @@ LEGACY = "legacy id"
 ASSET = "id assetId name updatedAt"
 PAGE = f"totalCount edges {{ node {{ {ASSET} }} }}"
 DAYS = f"totalCount edges {{ node {{ day plays asset {{ {ASSET} }} }} }}"
+LOG = "totalCount edges { node { action label } }"
 RECORDED = "playback { recorded skipped repeated }"
 NOW = print_instant(datetime.now(UTC))
 FAULTS = "errors { field message code }"
 # The argument that takes an id: what ids it takes, and an operation that gives it one.
 ROWS: dict[str, tuple[tuple[str, ...], str]] = {
+    "Query.apiTokens.filter.userId": (
+        ("User",),
+        "query($id: ID!) { apiTokens(filter: {userId: $id}) { edges { node { name } } } }",
+    ),
+    "Mutation.updateApiToken.input.id": (
+        ("ApiToken",),
+        (
+            'mutation($id: ID!) { updateApiToken(input: {id: $id, name: "taken"}) '
+            f"{{ apiToken {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeApiToken.input.id": (
+        ("ApiToken",),
+        (
+            "mutation($id: ID!) { revokeApiToken(input: {id: $id}) "
+            f"{{ apiToken {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
+    "Query.auditLog.filter.userId": (
+        ("User",),
+        f"query($id: ID!) {{ auditLog(filter: {{userId: $id}}) {{ {LOG} }} }}",
+    ),
+    "Query.auditLog.filter.subjectId": (
+        ("Tenant", "Device", "Capability"),
+        f"query($id: ID!) {{ auditLog(filter: {{subjectId: $id}}) {{ {LOG} }} }}",
+    ),
     "Query.node.id": (
         tuple(READERS),
         f"query($id: ID!) {{ node(id: $id) {{ __typename id ... on Asset {{ {ASSET} }} }} }}",
@@ -381,6 +417,8 @@ def foreign_id(kind: str, place: Inhabited) -> str:
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
     models_: dict[str, type[Model]] = {
+        "ApiToken": ApiToken,
+        "AuditEntry": AuditEntry,
         "Capability": CapabilityKey,
         "Backup": Backup,
         "Device": Device,
