@@ -12,6 +12,7 @@ import strawberry
 from strawberry import relay
 
 from graph import (
+    accounts,
     assets,
     audit,
     backups,
@@ -47,6 +48,7 @@ READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = 
     "TenantSettings": tenants.settings_by_keys,
     "UploadSession": uploads.by_keys,
     "User": members.users_by_keys,
+    "UserSession": accounts.by_keys,
     "Viewer": members.viewers_by_keys,
 }
 

@@ -7,6 +7,7 @@ import strawberry
 from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
+from graph.accounts import AccountMutations
 from graph.assets import AssetQueries
 from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
@@ -23,6 +24,7 @@ from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
+from graph.subscriptions import Subscription
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 from graph.tokens import TokenMutations, TokenQueries
@@ -76,6 +78,7 @@ class Mutation(
     PlayerMutations,
     PlaybackMutations,
     ShareMutations,
+    AccountMutations,
 ):
     """The root of writes."""
 
@@ -83,6 +86,7 @@ class Mutation(
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     extensions=[Prepared],
     execution_context_class=Executor,
     config=StrawberryConfig(
