@@ -239,6 +239,11 @@ def is_query(operation: OperationDefinitionNode) -> bool:
     return operation.operation is OperationType.QUERY
 
 
+def is_subscription(operation: OperationDefinitionNode) -> bool:
+    """Return whether an operation goes on until somebody ends it."""
+    return operation.operation is OperationType.SUBSCRIPTION
+
+
 class Executor(StrawberryGraphQLCoreExecutionContext):
     """Strawberry's executor, without suggestions about variables.
 

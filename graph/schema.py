@@ -24,6 +24,7 @@ from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
+from graph.subscriptions import Subscription
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
 from graph.tokens import TokenMutations, TokenQueries
@@ -85,6 +86,7 @@ class Mutation(
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     extensions=[Prepared],
     execution_context_class=Executor,
     config=StrawberryConfig(

@@ -18,7 +18,7 @@ from strawberry.django.views import GraphQLView
 
 from graph import graphiql, multipart, persisted, requests
 from graph.context import Context
-from graph.documents import Refused, is_query, prepare, root_fields
+from graph.documents import Refused, is_query, is_subscription, prepare, root_fields
 from graph.errors import cause_of, is_expected, rendered
 from graph.idempotency import once
 from graph.limits import REFUSED_COST, owner_of, spend
@@ -126,6 +126,8 @@ class GraphView(GraphQLView[Context, None]):
             return requests.respond(request, requests.errors_body(errors))
         if request.method == "GET" and not is_query(operation.node):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
+        if is_subscription(operation.node):
+            raise BadRequest("Subscriptions go over a WebSocket (graphql-transport-ws).")
         if request.confined is not None and not root_fields(operation) <= ENROLMENT:
             raise BadRequest(request.confined.message, 403, code=request.confined.code)
         persisted.keep(source, request.actor)

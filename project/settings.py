@@ -160,6 +160,9 @@ if _text("DATABASE_WORKER_URL"):
     DATABASES["worker"] = _database(_text("DATABASE_WORKER_URL"), pooled=False)
 DATABASE_SUPERUSER_URL = _text("DATABASE_SUPERUSER_URL")
 DATABASE_ROUTERS = ["rls.router.OwnerMigrates"]
+# Statements that are asked all the time are prepared; a PgBouncer in transaction mode has to be of
+# version 1.21 or later for it.
+PREPARED_STATEMENTS = _flag("SIGNATE_PREPARED_STATEMENTS", default=True)
 # Citus refuses sub-SELECTs in policies; everywhere else they let PostgreSQL evaluate the context
 # once per statement instead of once per row.
 RLS_CITUS = _flag("SIGNATE_CITUS")
@@ -258,6 +261,9 @@ GRAPHQL_LIMITS = {
 }
 # What an actor may spend in a minute, in the same units as "cost"; 0 for as much as anybody likes.
 GRAPHQL_BUDGET = _number("SIGNATE_GRAPHQL_BUDGET", 20_000_000)
+# Operations of one socket at once, and of one actor's sockets in one process.
+GRAPHQL_SUBSCRIPTIONS_PER_SOCKET = _number("SIGNATE_GRAPHQL_SUBSCRIPTIONS_PER_SOCKET", 50)
+GRAPHQL_SUBSCRIPTIONS_PER_ACTOR = _number("SIGNATE_GRAPHQL_SUBSCRIPTIONS_PER_ACTOR", 200)
 # Bytes of one request without files.
 GRAPHQL_MAX_BODY_BYTES = _number("SIGNATE_GRAPHQL_MAX_BODY_BYTES", 65_536)
 # Documents of manifests (manage.py trust_documents): not looked for, run by their ids beside all

@@ -416,6 +416,26 @@ class Device(TenantOwned):
         return self.name
 
 
+class DeviceVersion(TenantOwned):
+    """Counts, for each tenant, the changes in who may enter as one of its devices.
+
+    Written by triggers on devices and tenants, and by nothing else; read by tenancy.device_memory.
+    """
+
+    version = models.BigIntegerField(default=0)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "device_versions"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="device_versions_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        """Return whose count it is, by id."""
+        return f"version of the devices of {self.tenant_id}"
+
+
 class CapabilityKey(TenantOwned):
     """An address that opens the legacy API to whoever has it: for clients that cannot sign in.
 
