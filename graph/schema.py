@@ -23,6 +23,7 @@ from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.tags import TagQueries
+from graph.tenant_life import TenantLifeMutations
 from graph.tenants import TenantMutations, TenantQueries
 from graph.uploads import UploadMutations, UploadQueries
 
@@ -60,6 +61,7 @@ class Query(
 )
 class Mutation(
     TenantMutations,
+    TenantLifeMutations,
     MembershipMutations,
     InvitationMutations,
     AssetMutations,
