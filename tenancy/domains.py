@@ -72,7 +72,7 @@ def _skeleton(name: str) -> str:
     shown = []
     for label in name.split("."):
         try:
-            shown.append(label.encode().decode("idna") if label.startswith("xn--") else label)
+            shown.append(label[4:].encode().decode("punycode") if label[:4] == "xn--" else label)
         except UnicodeError:
             shown.append(label)
     plain = unicodedata.normalize("NFKD", ".".join(shown)).casefold()
