@@ -26,6 +26,7 @@ from assets.player_settings import defaults_of
 from assets.storage import backup_key, delete_media, media_storage, store_file
 from assets.workspaces import workspace
 from rls import acting_as
+from tenancy.audit import listed, record, taken
 from tenancy.errors import NotFound
 from tenancy.limits import within_quota
 from tenancy.models import TenantSettings
@@ -98,6 +99,14 @@ def create_backup(
                 # Before the file, which no transaction takes back.
                 then(backup)
             store_file(key, target, replace=True)
+            record(
+                actor,
+                "backup.created",
+                subject="Backup",
+                subject_id=backup.pk,
+                label=backup.name,
+                after=taken(backup, ("size", "assets", "files")),
+            )
     return backup
 
 
@@ -185,8 +194,14 @@ def delete_backup(*, actor: Actor, backup: UUID) -> None:
     Raises PermissionDenied without assets.import, NotFound.
     """
     tenant_id = actor.require(PERMISSION)
-    if not Backup.objects.filter(tenant_id=tenant_id, pk=backup).delete()[0]:
+    row = Backup.objects.select_for_update().filter(tenant_id=tenant_id, pk=backup).first()
+    if row is None:
         raise NotFound("There is no backup with this id.", field=("id",))
+    before = taken(row, ("size", "assets", "files"))
+    row.delete()
+    record(
+        actor, "backup.deleted", subject="Backup", subject_id=backup, label=row.name, before=before
+    )
     transaction.on_commit(lambda: delete_media([backup_key(tenant_id, backup)]), robust=True)
 
 
@@ -198,6 +213,8 @@ def expire_backups(*, actor: Actor, now: datetime) -> int:
     )
     keys = list(rows.values_list("pk", flat=True))
     Backup.objects.filter(pk__in=keys).delete()
+    if keys:
+        record(actor, "backup.expired", subject="Backup", before=listed(keys))
     files = [backup_key(tenant_id, key) for key in keys]
     transaction.on_commit(lambda: delete_media(files), robust=True)
     return len(keys)

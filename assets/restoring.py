@@ -32,6 +32,7 @@ from assets.restored_settings import take_back, take_over
 from assets.storage import delete_media
 from assets.workspaces import workspace
 from rls import acting_as
+from tenancy.audit import listed, record
 from tenancy.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
 from tenancy.events import Event, publish
 from tenancy.limits import quota_refusal, storage_left, within_quota
@@ -183,6 +184,8 @@ def undo_restore(restore: UUID, *, actor: Actor) -> Restore:
             ) from error
         publish(Event.ASSETS_DELETED, deleted, actor=actor)
         publish(Event.ASSETS_CREATED, ids, actor=actor)
+        before, after = {"assets": len(deleted)}, {"assets": len(ids)}
+        _record(actor, "restore.undone", row, before=before, after=after)
         transaction.on_commit(lambda: delete_media(media), robust=True)
     return row
 
@@ -200,6 +203,7 @@ def forget_restore(restore: UUID, *, actor: Actor) -> Restore:
         row = _locked(tenant_id, restore)
         _require_kept(row)
         _forget(row)
+        _record(actor, "restore.forgotten", row, before={"assets": row.replaced})
     return row
 
 
@@ -212,6 +216,9 @@ def expire_restores(*, actor: Actor, now: datetime) -> int:
     expired = list(rows)
     for row in expired:
         _forget(row)
+    if expired:
+        before = listed([row.pk for row in expired])
+        record(actor, "restore.expired", subject="Restore", before=before)
     return len(expired)
 
 
@@ -283,6 +290,12 @@ def _finish(restore: Restore, report: ImportReport, reading: _Reading, *, actor:
     restore.save(update_fields=["assets", "notes", "replaced_settings"])
     made = restore.run.rows.filter(asset__isnull=False).values_list("asset_id", flat=True)
     publish(Event.ASSETS_CREATED, made, actor=actor)
+    before, after = {"assets": restore.replaced}, {"assets": restore.assets}
+    _record(actor, "library.restored", restore, before=before, after=after)
+
+
+def _record(actor: Actor, action: str, row: Restore, **values: Any) -> None:
+    record(actor, action, subject="Restore", subject_id=row.pk, label=row.source, **values)
 
 
 def _apply_own(reading: _Reading, tenant_id: UUID) -> None:

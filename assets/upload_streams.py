@@ -23,6 +23,7 @@ from assets.uploads import (
     clean_file_name,
     forget,
     largest_file,
+    record_upload,
     release_connection,
 )
 from rls import acting_as
@@ -162,6 +163,8 @@ class StreamedFile:
                 row.expires_at = row.updated_at + LIFETIME
             row.save()
             publish(Event.UPLOADS_CHANGED, [row.pk], actor=actor)
+            if not self._is_judged:
+                record_upload(actor, "upload.finished", row)
 
 
 class UploadHandler(FileUploadHandler):

@@ -18,6 +18,7 @@ from django.db.models import Q, QuerySet
 from strawberry import UNSET, relay
 
 from assets.search import MAX_NEEDLE
+from graph.accounts import AccountFields
 from graph.columns import Keyed, column, computed, query, reading, resolved
 from graph.connections import (
     After,
@@ -233,7 +234,7 @@ def users_by_keys(
 
 
 @strawberry.type(description="Whoever asks: you.")
-class Viewer(relay.Node):
+class Viewer(AccountFields, relay.Node):
     """The signed-in person, in the entered tenant if there is one."""
 
     row: strawberry.Private[models.User]

@@ -7,7 +7,9 @@ import strawberry
 from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
+from graph.accounts import AccountMutations
 from graph.assets import AssetQueries
+from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
 from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
@@ -22,9 +24,11 @@ from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
+from graph.subscriptions import Subscription
 from graph.tags import TagQueries
 from graph.tenant_life import TenantLifeMutations
 from graph.tenants import TenantMutations, TenantQueries
+from graph.tokens import TokenMutations, TokenQueries
 from graph.uploads import UploadMutations, UploadQueries
 
 
@@ -40,6 +44,8 @@ class Query(
     TenantQueries,
     AssetQueries,
     TagQueries,
+    AuditQueries,
+    TokenQueries,
     CapabilityQueries,
     DeviceQueries,
     UploadQueries,
@@ -60,6 +66,7 @@ class Query(
     )
 )
 class Mutation(
+    TokenMutations,
     TenantMutations,
     TenantLifeMutations,
     MembershipMutations,
@@ -73,6 +80,7 @@ class Mutation(
     PlayerMutations,
     PlaybackMutations,
     ShareMutations,
+    AccountMutations,
 ):
     """The root of writes."""
 
@@ -80,6 +88,7 @@ class Mutation(
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     extensions=[Prepared],
     execution_context_class=Executor,
     config=StrawberryConfig(

@@ -18,7 +18,7 @@ from strawberry.django.views import GraphQLView
 
 from graph import graphiql, multipart, persisted, requests
 from graph.context import Context
-from graph.documents import Refused, is_query, prepare
+from graph.documents import Refused, is_query, is_subscription, prepare, root_fields
 from graph.errors import cause_of, is_expected, rendered
 from graph.idempotency import once
 from graph.limits import REFUSED_COST, owner_of, spend
@@ -28,7 +28,7 @@ from rls import acting_as
 from tenancy.credentials import csrf_refusal
 from tenancy.errors import ErrorCode, NotSignedIn, RateLimited, TenantRequired
 from tenancy.middleware import refusal
-from tenancy.views import sign_in_url
+from tenancy.views import second_factor_url, sign_in_url
 
 if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from tenancy.middleware import SignateRequest
 
 logger = logging.getLogger("signate.graphql")
+
+
+# All that is open to somebody who has to set up a second factor first.
+ENROLMENT = frozenset({"__typename", "me", "beginSecondFactor", "confirmSecondFactor"})
 
 
 class GraphView(GraphQLView[Context, None]):
@@ -67,6 +71,8 @@ class GraphView(GraphQLView[Context, None]):
             return None
         if not request.actor.is_signed_in:
             return HttpResponseRedirect(sign_in_url(request))
+        if request.confined is not None:
+            return HttpResponseRedirect(second_factor_url(request.get_full_path()))
         return graphiql.page(request)
 
     def admit(self, request: SignateRequest) -> None:
@@ -120,6 +126,10 @@ class GraphView(GraphQLView[Context, None]):
             return requests.respond(request, requests.errors_body(errors))
         if request.method == "GET" and not is_query(operation.node):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
+        if is_subscription(operation.node):
+            raise BadRequest("Subscriptions go over a WebSocket (graphql-transport-ws).")
+        if request.confined is not None and not root_fields(operation) <= ENROLMENT:
+            raise BadRequest(request.confined.message, 403, code=request.confined.code)
         persisted.keep(source, request.actor)
         context = Context(request=request, actor=request.actor, document=operation.document)
 

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.http import HttpResponse
 
 from assets.legacy.socket import LegacySocket
+from graph.socket import GraphSocket
 from project.bridge import Bridge
 from tenancy.sockets import Gate, Socket
 
@@ -51,7 +52,7 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         gate = Gate()
-        self._sockets = {"/ws": LegacySocket(gate)}
+        self._sockets = {"/ws": LegacySocket(gate), "/graphql": GraphSocket(gate)}
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._sockets = {}

@@ -103,6 +103,8 @@ DEBUG = _flag("SIGNATE_DEBUG")
 # Without a key of its own a process gets one that dies with it: nothing signed elsewhere is valid
 # here and nothing signed here is valid elsewhere, which is safe and quickly noticed.
 SECRET_KEY = _text("SIGNATE_SECRET_KEY") or secrets.token_urlsafe(50)
+# Keys of before: what they signed is still read, and nothing new is signed with them.
+SECRET_KEY_FALLBACKS = _names("SIGNATE_SECRET_KEY_FALLBACKS")
 PLATFORM_DOMAIN = _text("SIGNATE_PLATFORM_DOMAIN", "signage.app").lower()
 # Hosts are judged by tenancy.resolution, which knows tenants' own domains; Django's list, which
 # knows none, is therefore open, and tenancy.middleware refuses what is not a host before any view.
@@ -166,6 +168,9 @@ if _text("DATABASE_WORKER_URL"):
     DATABASES["worker"] = _database(_text("DATABASE_WORKER_URL"), pooled=False)
 DATABASE_SUPERUSER_URL = _text("DATABASE_SUPERUSER_URL")
 DATABASE_ROUTERS = ["rls.router.OwnerMigrates"]
+# Statements that are asked all the time are prepared; a PgBouncer in transaction mode has to be of
+# version 1.21 or later for it.
+PREPARED_STATEMENTS = _flag("SIGNATE_PREPARED_STATEMENTS", default=True)
 # Citus refuses sub-SELECTs in policies; everywhere else they let PostgreSQL evaluate the context
 # once per statement instead of once per row.
 RLS_CITUS = _flag("SIGNATE_CITUS")
@@ -207,7 +212,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/graphql"
 # Cookies belong to one host: a session of one tenant's host is never sent to another's.
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+# The cookie names a row of tenancy.sessions, which is what can be listed and ended.
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = SITE_SCHEME == "https"
@@ -221,6 +227,11 @@ SECURE_HSTS_SECONDS = _number("SIGNATE_HSTS_SECONDS", 0)
 if _flag("SIGNATE_BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# Who may make themselves an account: nobody, who was invited, or whoever has an e-mail address.
+SIGN_UP = _text("SIGNATE_SIGN_UP", "invited").lower()
+if SIGN_UP not in {"closed", "invited", "open"}:
+    raise ImproperlyConfigured("SIGNATE_SIGN_UP must be closed, invited or open.")
+
 # A verified Basic credential is remembered this long (seconds), bound to its version.
 BASIC_REMEMBERED_SECONDS = 300
 # Wrong passwords in LOGIN_WINDOW_SECONDS before an account or an address has to wait.
@@ -229,6 +240,10 @@ LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
 # Requests that one capability address is good for in a minute.
 CAPABILITY_REQUESTS_PER_MINUTE = _number("SIGNATE_CAPABILITY_REQUESTS_PER_MINUTE", 300)
 LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
+# Wrong codes of a second factor in SECOND_FACTOR_WINDOW_SECONDS before a person has to wait. There
+# are a million codes, three of them right at any time.
+SECOND_FACTOR_WINDOW_SECONDS = 900
+SECOND_FACTOR_FAILURES = _number("SIGNATE_SECOND_FACTOR_FAILURES", 5)
 
 # --- GraphQL ----------------------------------------------------------------------------------
 # What one operation may ask for (graph.limits); docs/graphql-http.md says what each one counts.
@@ -254,6 +269,9 @@ GRAPHQL_LIMITS = {
 }
 # What an actor may spend in a minute, in the same units as "cost"; 0 for as much as anybody likes.
 GRAPHQL_BUDGET = _number("SIGNATE_GRAPHQL_BUDGET", 20_000_000)
+# Operations of one socket at once, and of one actor's sockets in one process.
+GRAPHQL_SUBSCRIPTIONS_PER_SOCKET = _number("SIGNATE_GRAPHQL_SUBSCRIPTIONS_PER_SOCKET", 50)
+GRAPHQL_SUBSCRIPTIONS_PER_ACTOR = _number("SIGNATE_GRAPHQL_SUBSCRIPTIONS_PER_ACTOR", 200)
 # Bytes of one request without files.
 GRAPHQL_MAX_BODY_BYTES = _number("SIGNATE_GRAPHQL_MAX_BODY_BYTES", 65_536)
 # Documents of manifests (manage.py trust_documents): not looked for, run by their ids beside all

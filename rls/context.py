@@ -32,6 +32,10 @@ class Acting(Protocol):
     def user_id(self) -> UUID | None:
         """The person acting, if it is one."""
 
+    @property
+    def opens_own_rows(self) -> bool:
+        """Whether what is the person's own, in no tenant, is open to them."""
+
 
 ActingT = TypeVar("ActingT", bound=Acting)
 
@@ -53,7 +57,7 @@ def current_actor() -> Acting:
 
 def _set_local(using: str, actor: Acting | None, *, read_only: bool = False) -> None:
     tenant = str(actor.tenant_id) if actor and actor.tenant_id else ""
-    user = str(actor.user_id) if actor and actor.user_id else ""
+    user = str(actor.user_id) if actor and actor.user_id and actor.opens_own_rows else ""
     settings = [(TENANT_SETTING, tenant), (USER_SETTING, user)]
     if read_only:
         settings.append(("transaction_read_only", "on"))

@@ -318,11 +318,19 @@ class DefinerFunction(SqlOperation):
 
     It runs as the look-up role, which may read only the columns that `LookupColumns` granted, with
     a pinned search_path; only `caller` may call it. A column hides an argument of the same name:
-    call arguments something else.
+    call arguments something else. `replaces` is the body that a function of the same signature has
+    had so far: code that knows the older one goes on while it is exchanged.
     """
 
     def __init__(
-        self, name: str, arguments: str, returns: str, body: str, *, caller: str = APP
+        self,
+        name: str,
+        arguments: str,
+        returns: str,
+        body: str,
+        *,
+        caller: str = APP,
+        replaces: str = "",
     ) -> None:
         """`arguments` and `returns` are SQL; `body` is one SQL query."""
         self.name = name
@@ -330,18 +338,24 @@ class DefinerFunction(SqlOperation):
         self.returns = returns
         self.body = body
         self.caller = caller
+        self.replaces = replaces
+
+    def _definition(self, verb: str, body: str) -> str:
+        return (
+            f"{verb} FUNCTION {self.name}({self.arguments}) RETURNS {self.returns} LANGUAGE sql "
+            "STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
+            f"AS $body$ {body} $body$"
+        )
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what creates the function and hands it to the look-up role."""
         del models
+        if self.replaces:
+            # Its owner and its grants stay.
+            return [self._definition("CREATE OR REPLACE", self.body)]
         signature = f"{self.name}({self.arguments})"
-        create = (
-            f"CREATE FUNCTION {signature} RETURNS {self.returns} LANGUAGE sql STABLE "
-            "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
-            f"AS $body$ {self.body} $body$"
-        )
         return [
-            create,
+            self._definition("CREATE", self.body),
             f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC",
             f"GRANT EXECUTE ON FUNCTION {signature} TO {self.caller}",
             # Changing a function's owner asks that the new owner could have created it.
@@ -351,8 +365,10 @@ class DefinerFunction(SqlOperation):
         ]
 
     def backward_sql(self, models: Models) -> list[str]:
-        """Return what drops the function."""
+        """Return what drops the function, or gives it back the body it had."""
         del models
+        if self.replaces:
+            return [self._definition("CREATE OR REPLACE", self.replaces)]
         return [f"DROP FUNCTION {self.name}({self.arguments})"]
 
     def describe(self) -> str:
@@ -361,34 +377,32 @@ class DefinerFunction(SqlOperation):
 
 
 class LookupColumns(SqlOperation):
-    """Let definer functions read these columns of every row of a table, across tenants."""
+    """Let definer functions read these columns of every row of a table, across tenants.
+
+    `added` are those of `columns` that an earlier migration did not grant; without, none were.
+    """
 
     def __init__(
-        self, table: str, columns: tuple[str, ...], *, extends: tuple[str, ...] = ()
+        self, table: str, columns: tuple[str, ...], *, added: tuple[str, ...] = ()
     ) -> None:
-        """Grant `columns` of `table` to the look-up role; it may read `extends` of them already."""
+        """Grant `columns` of `table` to the look-up role."""
         self.table = table
         self.columns = columns
-        self.more = tuple(name for name in columns if name not in extends) if extends else ()
-
-    def _more(self, verb: str, preposition: str) -> str:
-        more = ", ".join(map(policies.quote, self.more))
-        table = policies.quote(self.table)
-        return f"{verb} SELECT ({more}) ON {table} {preposition} {LOOKUP}"
+        self.added = added
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what grants the columns and lets the look-up role past the wall, to read."""
         del models
-        if self.more:
-            return [self._more("GRANT", "TO")]
-        return policies.lookup_sql(self.table, self.columns)
+        # The policy that lets it past the wall is the first one's.
+        return policies.lookup_sql(self.table, self.added or self.columns)[: 1 if self.added else 2]
 
     def backward_sql(self, models: Models) -> list[str]:
         """Return what takes it back."""
         del models
-        if self.more:
-            return [self._more("REVOKE", "FROM")]
         table = policies.quote(self.table)
+        if self.added:
+            columns = ", ".join(map(policies.quote, self.added))
+            return [f"REVOKE SELECT ({columns}) ON {table} FROM {LOOKUP}"]
         return [
             f"DROP POLICY {policies.quote(self.table + '_lookup')} ON {table}",
             f"REVOKE ALL ON {table} FROM {LOOKUP}",

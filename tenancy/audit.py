@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
 
     from tenancy.actors import Actor
 
-# How somebody got in: every value of `Actor.credential`, and of the log's column.
-CREDENTIALS: Final = (
-    "session",
-    "basic",
-    "token",
-    "device secret",
-    "capability",
-    "command",
-    "worker",
-)
 BLOTTED: Final = "[secret]"
 # What one entry holds at most: ids of a list, characters of a text, and of the whole as JSON.
 MOST_LISTED = 100
@@ -50,6 +41,18 @@ _SECRET_NAMES = re.compile(
 # Free-form objects in which people keep keys: their names are told, and no value.
 _SECRET_OBJECTS = frozenset({"headers", "custom_headers", "integrations"})
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Credential(StrEnum):
+    """How somebody got in: every value of `Actor.credential`, and of the log's column."""
+
+    SESSION = "session"
+    BASIC = "basic"
+    TOKEN = "token"  # noqa: S105 -- a kind, not a secret
+    DEVICE_SECRET = "device secret"  # noqa: S105 -- likewise
+    CAPABILITY = "capability"
+    COMMAND = "command"
+    WORKER = "worker"
 
 
 def record(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from tenancy.audit import record
 from tenancy.errors import InvalidInput, NotFound
 from tenancy.events import tenant_key
 from tenancy.limits import redis_client
@@ -83,6 +84,16 @@ def send_command(
     if device is not None and not keys:
         message = "There is no device with this id, or it is revoked."
         raise NotFound(message, field=("id",))
+    if keys and command != RELOAD:
+        # Looking again follows from what was written, which is in the log itself.
+        record(
+            actor,
+            "device.commanded",
+            subject="Device",
+            subject_id=device,
+            label="" if device else f"{len(keys)} devices",
+            after={"command": text.removeprefix("viewer ")},
+        )
     if keys:
         transaction.on_commit(lambda: _deliver(tenant_id, keys, text), robust=True)
     return len(keys)

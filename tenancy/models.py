@@ -152,6 +152,7 @@ class User(AbstractUser):
         constraints: ClassVar = [
             models.UniqueConstraint(Lower("username"), name="users_username_any_case")
         ]
+        indexes: ClassVar = [models.Index(Lower("email"), name="users_by_email")]
 
     def set_password(self, raw_password: str | None) -> NoReturn:
         """Refuse: it would set an attribute that no column keeps."""
@@ -198,6 +199,58 @@ class UserCredential(models.Model):
     def __str__(self) -> str:
         """Return whose it is, and nothing of what it is."""
         return f"credential of {self.user_id}"
+
+
+class SecondFactor(models.Model):
+    """A person's second factor: an authenticator app (TOTP), and recovery codes in its place.
+
+    The app's secret is not here: it follows from `salt` and SECRET_KEY (tenancy.second_factor).
+    Until `confirmed_at` it is only begun and asked of nobody.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    salt = models.TextField()
+    # The newest time step (of 30 seconds) whose code was accepted: none of it or before is again.
+    last_step = models.BigIntegerField(default=0)
+    # Of those that are not used.
+    recovery_digests = ArrayField(models.TextField(), default=list, blank=True)
+    begun_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "second_factors"
+
+    def __str__(self) -> str:
+        """Return whose it is, and nothing of what it is."""
+        return f"second factor of {self.user_id}"
+
+
+class UserSession(models.Model):
+    """A browser that somebody signed in with; ending it is deleting the row.
+
+    The cookie names the row and is signed, so that a row alone opens nothing (tenancy.sessions). It
+    is void once `credential_version` is no longer the person's.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    credential_version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    user_agent = models.TextField(default="", blank=True)
+    # What the address was part of: `203.0.113.0/24`.
+    network = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "user_sessions"
+        indexes: ClassVar = [
+            models.Index(fields=["user", "last_seen_at", "id"], name="user_sessions_by_last_seen")
+        ]
+
+    def __str__(self) -> str:
+        """Return whose it is, by id."""
+        return f"session of {self.user_id}"
 
 
 class Membership(TenantOwned):
@@ -371,6 +424,26 @@ class Device(TenantOwned):
         return self.name
 
 
+class DeviceVersion(TenantOwned):
+    """Counts, for each tenant, the changes in who may enter as one of its devices.
+
+    Written by triggers on devices and tenants, and by nothing else; read by tenancy.device_memory.
+    """
+
+    version = models.BigIntegerField(default=0)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "device_versions"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="device_versions_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        """Return whose count it is, by id."""
+        return f"version of the devices of {self.tenant_id}"
+
+
 class CapabilityKey(TenantOwned):
     """An address that opens the legacy API to whoever has it: for clients that cannot sign in.
 
@@ -463,6 +536,46 @@ class TenantSettings(TenantOwned):
     def __str__(self) -> str:
         """Return whose settings they are, by id."""
         return f"settings of {self.tenant_id}"
+
+
+class ApiToken(TenantOwned):
+    """What a program of a member's signs in with (MISSION T9), in this tenant only.
+
+    Kept as a digest beside the prefix it is looked up by (tenancy.keys). It goes with the
+    membership it was made in, and opens nothing that its owner does not hold at the moment.
+    """
+
+    name = models.TextField()
+    prefix = models.TextField()
+    digest = models.TextField()
+    permissions = ArrayField(models.CharField(max_length=100))
+    membership = models.ForeignKey(
+        Membership, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    # The membership's own person.
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    # To the minute.
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "api_tokens"
+        constraints: ClassVar = [*TenantOwned.Meta.constraints]
+        indexes: ClassVar = [
+            # The look-up of a token knows no tenant yet.
+            models.Index(fields=["prefix"], name="api_tokens_by_prefix"),
+            models.Index(fields=["tenant", "created_at", "id"], name="api_tokens_by_created_at"),
+            models.Index(
+                fields=["tenant", "membership", "created_at", "id"], name="api_tokens_by_member"
+            ),
+            models.Index(fields=["user"], name="api_tokens_by_user"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return self.name
 
 
 class AuditEntry(TenantOwned):

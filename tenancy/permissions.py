@@ -32,6 +32,7 @@ PERMISSIONS: Final = frozenset(
         "users.invite",
         "users.edit",
         "users.remove",
+        "users.tokens",
         "assets.view",
         "assets.create",
         "assets.edit",

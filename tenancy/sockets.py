@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import logging
 import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
@@ -24,8 +25,9 @@ from django.core.handlers.base import BaseHandler
 from django.db import InterfaceError, OperationalError, connections
 from django.http import HttpResponse
 
+from tenancy.credentials import client_address, limited_network
 from tenancy.errors import DomainError, PermissionDenied, RateLimited
-from tenancy.events import hub_channel
+from tenancy.events import Event, hub_channel
 from tenancy.hub import Hub
 from tenancy.middleware import refusal, unavailable
 
@@ -50,6 +52,8 @@ THREADS = 4
 JUDGED_SECONDS = 35.0
 UNSURE_SECONDS = 55.0
 SWEEP_SECONDS = 1.0
+# Sockets from one address whose other side has not said who it is.
+STRANGERS_PER_ADDRESS = 50
 # How long everybody is given to hear that this process ends.
 FAREWELL_SECONDS = 2.0
 # A judgement is good for this long where many ask for one at once.
@@ -59,6 +63,11 @@ FRESH_SECONDS = 1.0
 TOO_BIG, FAILED, RESTARTING, TRY_LATER = 1009, 1011, 1012, 1013
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN = 4400, 4401, 4403
 _CODES = {400: BAD_REQUEST, 401: UNAUTHORIZED, 403: FORBIDDEN}
+# Events after which a credential may be void: where they say whose, and what that is of an actor.
+_ABOUT = {
+    Event.DEVICES_CHANGED: ("ids", "device_id"),
+    Event.MEMBERSHIPS_CHANGED: ("users", "user_id"),
+}
 # What a browser sends whoever wrote the page.
 AMBIENT = frozenset({"session", "basic"})
 
@@ -125,6 +134,13 @@ class _Judge(BaseHandler):
         return admitted
 
 
+@lru_cache(maxsize=64)
+def decoded(text: str) -> Mapping[str, Any]:
+    """Return an event, decoded once however many listen."""
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 @cache
 def _judge() -> _Judge:
     judge = _Judge()
@@ -167,7 +183,31 @@ class Admission:
         self._headers = headers
         self._admit = admit
         self._judging: asyncio.Task[Actor] | None = None
+        self._reviewing: asyncio.Future[None] | None = None
         self._actor: Actor | None = None
+        self._request: SignateRequest | None = None
+
+    @property
+    def request(self) -> SignateRequest:
+        """What its sockets were opened with, as it was last judged."""
+        assert self._request is not None  # noqa: S101 -- as above
+        return self._request
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Judge anew when an event says something about whoever this is."""
+        named = _ABOUT.get(event["event"])
+        if named is None:
+            return
+        field, whose = named
+        key = getattr(self.actor, whose)
+        if key is None or not (event.get("all") or str(key) in event.get(field, ())):
+            return
+        if self._reviewing is None:
+            self._reviewing = asyncio.ensure_future(self.review(0))
+            self._reviewing.add_done_callback(self._reviewed)
+
+    def _reviewed(self, _reviewing: object) -> None:
+        self._reviewing = None
 
     @property
     def actor(self) -> Actor:
@@ -189,6 +229,12 @@ class Admission:
         # One that gives up waiting does not end it for the others.
         return await asyncio.shield(self._judging)
 
+    async def settled(self) -> Actor:
+        """Return who that is after everything that is known by now; raises Refused."""
+        if self._reviewing is not None:
+            await asyncio.shield(self._reviewing)
+        return await self.judged()
+
     def _conclude(self, judging: asyncio.Task[Actor]) -> None:
         self._judging = None
         if not judging.cancelled():
@@ -207,7 +253,9 @@ class Admission:
         request.admit = self._admit
         # Once in the log is enough.
         request.is_again = self._actor is not None
-        return _judge()(request)
+        actor = _judge()(request)
+        self._request = request
+        return actor
 
     async def review(self, seconds: float | None = None) -> None:
         """Judge anew, and hang up on every socket where that ends it.
@@ -236,6 +284,7 @@ class Gate:
         self._threads = ThreadPoolExecutor(THREADS, "sockets")
         self._admissions: dict[object, Admission] = {}
         self._seats: Counter[object] = Counter()
+        self._strangers: Counter[str] = Counter()
         self._sockets: set[Socket] = set()
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -292,6 +341,30 @@ class Gate:
                 del self._seats[whose]
 
     @contextlib.contextmanager
+    def waiting(self, scope: Scope) -> Iterator[Callable[[], None]]:
+        """Count a socket of whoever has not said yet who that is; yield what ends that.
+
+        Raises Refused when too many from one address have not.
+        """
+        address = limited_network(client_address(request_of(scope)))
+        if self._strangers[address] >= STRANGERS_PER_ADDRESS:
+            raise Refused(refusal(RateLimited(10)))
+        self._strangers[address] += 1
+        left = [address]
+
+        def known() -> None:
+            for one in left:
+                self._strangers[one] -= 1
+                if not self._strangers[one]:
+                    del self._strangers[one]
+            left.clear()
+
+        try:
+            yield known
+        finally:
+            known()
+
+    @contextlib.contextmanager
     def room(self, socket: Socket) -> Iterator[None]:
         """Count a socket, whoever has it; raises Refused when this process has too many."""
         if len(self._sockets) >= settings.SOCKETS:
@@ -301,12 +374,6 @@ class Gate:
             yield
         finally:
             self._sockets.discard(socket)
-
-    async def review(self, tenant_id: object) -> None:
-        """Judge everybody of a tenant anew: something was said about who may be there."""
-        for admission in list(self._admissions.values()):
-            if admission.actor.tenant_id == tenant_id:
-                await admission.review(0)
 
     async def close(self) -> None:
         """Hang up on everybody."""

@@ -23,6 +23,7 @@ from uuid_utils.compat import uuid7
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind
 from tenancy.audit import record, taken
+from tenancy.device_memory import forget_devices
 from tenancy.errors import (
     Conflict,
     DomainError,
@@ -391,6 +392,8 @@ def update_tenant(*, actor: Actor, changes: Mapping[str, Any]) -> Tenant:
                 tenant.save(update_fields=[*changed, "updated_at"])
         except IntegrityError as error:
             raise _taken(error, tenant.slug) from error
+        if "slug" in changed:
+            forget_devices(tenant_id)
         record(
             actor,
             "tenant.updated",

@@ -237,7 +237,9 @@ class Endpoint:
                 with acting_as(call.actor):
                     call.settle(answer)
             return answer
-        with acting_as(call.actor, read_only=call.request.method in SAFE and once is None):
+        # What is relayed to players is written down, by GET too.
+        writes = method.kind == "relayed" or call.request.method not in SAFE
+        with acting_as(call.actor, read_only=not writes and once is None):
             if once is not None:
                 kept = once.answered()
                 if kept is not None:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import logging
 import random
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assets.legacy.addressing import INTERNAL_TOKEN, player
@@ -23,7 +23,15 @@ from tenancy.credentials import client_address
 from tenancy.errors import DomainError, NotSignedIn
 from tenancy.events import PLAYLIST_EVENTS, Event, channel
 from tenancy.heartbeats import note_seen, record_heartbeat
-from tenancy.sockets import TRY_LATER, Gone, Refused, Socket, request_of, require_own_page
+from tenancy.sockets import (
+    TRY_LATER,
+    Gone,
+    Refused,
+    Socket,
+    decoded,
+    request_of,
+    require_own_page,
+)
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -63,13 +71,6 @@ def listener(request: SignateRequest) -> Actor:
     else:
         note_seen(actor=actor, address=client_address(request))
     return actor
-
-
-@lru_cache(maxsize=32)
-def _decoded(text: str) -> dict[str, Any]:
-    """Return an event, decoded once however many listen."""
-    found: dict[str, Any] = json.loads(text)
-    return found
 
 
 class _Listening:
@@ -147,13 +148,15 @@ class _Listening:
         if text is None:
             self._changes()
             return
-        event = _decoded(text)
-        if event["event"] == Event.DEVICES_CHANGED and self.device is not None:
-            if not event.get("all") and str(self.device) not in event["ids"]:
-                return
-            # Perhaps its secret is void.
-            self._later(self.admission.review(0))
-        if event["event"] in PLAYLIST_EVENTS:
+        event = decoded(text)
+        self.admission.hear(event)
+        is_another = (
+            event["event"] == Event.DEVICES_CHANGED
+            and self.device is not None
+            and not event.get("all")
+            and str(self.device) not in event["ids"]
+        )
+        if event["event"] in PLAYLIST_EVENTS and not is_another:
             self._changes()
 
     def _changes(self) -> None:

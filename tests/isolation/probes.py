@@ -177,6 +177,8 @@ GLOBAL_ROWS = {
     "tenants": (read, read_without_a_door, update, delete),
     "users": (read, read_without_a_door, update),
     "user_credentials": (read, read_without_a_door, update),
+    "second_factors": (read, read_without_a_door, update, delete),
+    "user_sessions": (read, read_without_a_door, update, delete),
     "procrastinate_jobs": (read, read_without_a_door, queue),
     "procrastinate_events": (note,),
 }

@@ -15,7 +15,7 @@ from procrastinate.contrib.django.utils import connector_params
 
 from rls import acting_as
 from tenancy.actors import person, worker
-from tenancy.audit import BLOTTED, CREDENTIALS, MOST_JSON, MOST_TEXT, listed, record
+from tenancy.audit import BLOTTED, MOST_JSON, MOST_TEXT, Credential, listed, record
 from tenancy.logs import request_id
 from tenancy.models import AuditEntry, Tenant
 from tenancy.tenants import update_settings, update_tenant
@@ -163,7 +163,7 @@ def test_the_worker_and_commands_say_that_they_are(acme: Inhabited) -> None:
     assert (entry.actor_kind, entry.credential, entry.address) == ("worker", "worker", "")
     assert request_id.get() == "-"
     assert entry.request_id == ""
-    assert {e.credential for e in entries(acme)} <= {*CREDENTIALS, ""}
+    assert {e.credential for e in entries(acme)} <= {*Credential, ""}
 
 
 def test_what_is_in_no_tenant_is_in_no_log(world: World) -> None:

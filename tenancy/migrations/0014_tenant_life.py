@@ -55,7 +55,7 @@ UNLESS_IT_GOES = """IF EXISTS (
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenancy", "0010_invitations"),
+        ("tenancy", "0013_users_by_email"),
     ]
 
     operations = [
@@ -85,7 +85,7 @@ class Migration(migrations.Migration):
             policies=(TENANTS_READ, TENANTS_INSERT, TENANTS_UPDATE, TENANTS_DELETE),
             replaces=BEFORE,
         ),
-        LookupColumns("tenants", (*LOOKED_UP, "deletes_at"), extends=LOOKED_UP),
+        LookupColumns("tenants", (*LOOKED_UP, "deletes_at"), added=("deletes_at",)),
         DefinerFunction(
             "tenants_to_purge",
             "",
