@@ -8,7 +8,7 @@ writes.
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import (
@@ -38,8 +38,15 @@ def active_q(now: datetime, zone: tzinfo) -> Q:
     to the year 1 or 9999 that it has no local date.
     """
     today, yesterday, time = wall_clock(now, zone)
-    now = now.astimezone(UTC)
-    is_today, is_yesterday = Q(play_days__contains=[today]), Q(play_days__contains=[yesterday])
+    return playing_q(now.astimezone(UTC), [today], [yesterday], time)
+
+
+def playing_q(now: Any, today: Any, yesterday: Any, time: Any) -> Q:
+    """Return the condition of `active_q` for what a local clock shows, values or expressions.
+
+    The days are lists of one ISO weekday.
+    """
+    is_today, is_yesterday = Q(play_days__contains=today), Q(play_days__contains=yesterday)
     # A comparison with NULL is NULL; "is not null" beside it makes the whole of it false.
     has_life = Q(start_date__isnull=False, end_date__isnull=False)
     has_times = Q(play_time_from__isnull=False, play_time_to__isnull=False)

@@ -171,13 +171,24 @@ def respond(request: HttpRequest, body: Mapping[str, Any]) -> HttpResponse:
     """
     kind = media_type(request.headers.get("Accept", ""))
     status = 400 if kind == RESPONSE_TYPE and "data" not in body else 200
-    return _response(kind, body, status)
+    return _response(kind, _text(body), status)
+
+
+def respond_data(
+    request: HttpRequest, data: bytes, extensions: Mapping[str, Any]
+) -> HttpResponse:
+    """Return the response to an operation without errors whose `data` is JSON text already."""
+    kind = media_type(request.headers.get("Accept", ""))
+    rest = b""
+    if extensions:
+        rest = b',"extensions":' + _text(extensions)
+    return _response(kind, b'{"data":' + data + rest + b"}", 200)
 
 
 def refuse(request: HttpRequest, error: BadRequest) -> HttpResponse:
     """Return the response to what is no GraphQL request, in the shape of one."""
     body = errors_body([{"message": error.message, "extensions": {"code": str(error.code)}}])
-    response = _response(media_type(request.headers.get("Accept", "")), body, error.status)
+    response = _response(media_type(request.headers.get("Accept", "")), _text(body), error.status)
     for name, value in error.headers.items():
         response[name] = value
     return response
@@ -188,9 +199,12 @@ def errors_body(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"errors": list(errors)}
 
 
-def _response(kind: str, body: Mapping[str, Any], status: int) -> HttpResponse:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    response = HttpResponse(text.encode(), content_type=f"{kind}; charset=utf-8", status=status)
+def _text(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _response(kind: str, body: bytes, status: int) -> HttpResponse:
+    response = HttpResponse(body, content_type=f"{kind}; charset=utf-8", status=status)
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Accept, Authorization, Cookie, X-Tenant-ID"
     return response

@@ -51,6 +51,11 @@ def current_actor() -> Acting:
     return actor
 
 
+def is_inside() -> bool:
+    """Return whether a door is open here."""
+    return _actor.get() is not None
+
+
 def _set_local(using: str, actor: Acting | None, *, read_only: bool = False) -> None:
     tenant = str(actor.tenant_id) if actor and actor.tenant_id else ""
     user = str(actor.user_id) if actor and actor.user_id else ""

@@ -17,6 +17,8 @@ from rls import acting_as
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_django import Settings
+
     from tests.world import Inhabited
 
 YEAR = timedelta(days=365)
@@ -73,6 +75,12 @@ def all_assets(place: Inhabited) -> list[dict[str, Any]]:
     """Return every row of the tenant's assets, to be compared before and after."""
     with acting_as(place.owner):
         return [dict(row) for row in Asset.objects.order_by("pk").values()]
+
+
+@pytest.fixture
+def executor(settings: Settings) -> None:
+    """Let resolvers answer every query, for tests of what they read."""
+    settings.COMPILED_READS = False
 
 
 @pytest.fixture
