@@ -95,6 +95,11 @@ def fetch_one(
             except _LOST:
                 _prepared.is_on = False
                 row = _alone(connection.connection, actor, statement, parameters)
+            except psycopg.OperationalError:
+                if connection.connection.closed:
+                    # As the end of a door does: whoever comes next gets a new one.
+                    connection.close()
+                raise
             _log(connection, "BEGIN READ ONLY; " + _CONTEXT.decode(), 0.0)
         _log(connection, statement.decode(), time.monotonic() - started)
     return row

@@ -21,7 +21,7 @@ from graphql import get_named_type
 from psycopg.types.numeric import Int8
 
 from graph.compiled import leaves
-from graph.compiled.shapes import Bound, Later, Raw, Uncompilable
+from graph.compiled.shapes import Bound, Later, Uncompilable
 from graph.compiled.statements import Condition, Nothing, Source, with_condition
 from graph.connections import Window
 from graph.inputs import is_given
@@ -147,7 +147,7 @@ class _Page:
         try:
             rows = self.source.text()
         except Nothing:
-            self.source.rows = self.listing.rows.model._default_manager.filter(Raw("false"))
+            self.source.rows = with_condition(ordered, "false")[: self.limit]
             rows = self.source.text()
         return f"(SELECT {text} FROM (SELECT {listed} FROM {rows}) AS {self.source.name}p)"
 

@@ -7,6 +7,7 @@ and filters only by whether they are given. What cannot be compiled is kept too,
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
@@ -154,6 +155,10 @@ def compiled(
         return Plan(None, str(reason))
     except DomainError as error:
         return Plan(None, f"{error.code}: {error.message}")
+    except Exception:
+        # A declaration that the ORM cannot follow: the operation can still be answered.
+        logger.exception("an operation could not be compiled")
+        return Plan(None, "an error while it was compiled")
 
 
 def as_field(node: OperationDefinitionNode) -> Any:
@@ -225,6 +230,7 @@ class Plans:
             self._bytes = 0
 
 
+logger = logging.getLogger("signate.graphql")
 plans = Plans()
 operations: OrderedDict[tuple[str, str | None], Operation] = OrderedDict()
 _CACHED_OPERATIONS = 512

@@ -13,11 +13,11 @@ import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from graphql import GraphQLError, is_non_null_type
 from graphql.execution.values import VariableValues, get_variable_values
 from psycopg.errors import QueryCanceled
@@ -149,7 +149,8 @@ def _plan(
     )
     plan = plans.get(key)
     if plan is None:
-        plan = compiled(schema, operation, variables, actor)
+        with connection.execute_wrapper(_refuse_to_ask):
+            plan = compiled(schema, operation, variables, actor)
         plans.put(key, plan, actor.tenant_id or actor.user_id, size=plan.size + 2 * len(text))
     return plan, variables
 
@@ -177,7 +178,8 @@ def _fetched(plan: Plan, execution: Execution) -> bytes:
             zone = _zones.get(actor.tenant_id)
             known["zone"] = ZoneInfo(zone)
         try:
-            text, parameters = statement.bind(execution)
+            with connection.execute_wrapper(_refuse_to_ask):
+                text, parameters = statement.bind(execution)
         except (ValueError, OverflowError, TypeError) as error:
             raise Uncompilable(f"a value cannot be bound: {error}") from error
         finally:
@@ -188,6 +190,11 @@ def _fetched(plan: Plan, execution: Execution) -> bytes:
             return _settled(data)
         _zones.put(actor.tenant_id, told[0].decode())
     raise Uncompilable("the tenant's time zone changes")
+
+
+def _refuse_to_ask(*_args: Any) -> NoReturn:
+    """Stand in the way of statements outside of the one: here is no door, and no row to see."""
+    raise Uncompilable("a declaration asks the database")
 
 
 def _sent(execution: Execution, text: bytes, parameters: list[Any]) -> Row:

@@ -70,7 +70,8 @@ def _where(rows: QuerySet[Any]) -> tuple[str, Sequence[Any]]:
     """Return the WHERE of a queryset that reads one table and nothing else."""
     query = rows.query
     query.get_initial_alias()
-    if len(query.alias_map) != 1 or query.distinct or query.combinator or query.is_sliced:
+    tables = [name for name in query.alias_map if query.alias_refcount[name]]
+    if len(tables) != 1 or query.distinct or query.combinator or query.is_sliced:
         raise Uncompilable("a filter that is no condition on one table")
     compiler = query.get_compiler(DEFAULT_DB_ALIAS)
     try:
