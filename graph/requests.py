@@ -174,9 +174,7 @@ def respond(request: HttpRequest, body: Mapping[str, Any]) -> HttpResponse:
     return _response(kind, _text(body), status)
 
 
-def respond_data(
-    request: HttpRequest, data: bytes, extensions: Mapping[str, Any]
-) -> HttpResponse:
+def respond_data(request: HttpRequest, data: bytes, extensions: Mapping[str, Any]) -> HttpResponse:
     """Return the response to an operation without errors whose `data` is JSON text already."""
     kind = media_type(request.headers.get("Accept", ""))
     rest = b""

@@ -25,7 +25,7 @@ from rls.context import ContextError, acting_as, is_inside
 from rls.names import TENANT_SETTING, USER_SETTING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from rls.context import Acting
 
@@ -199,7 +199,7 @@ def _send(
     link.send_query_prepared(name, values, formats)
 
 
-def _results(link: pq.abc.PGconn) -> Iterator[Any]:
+def _results(link: pq.abc.PGconn) -> Generator[Wait, Any, list[pq.abc.PGresult]]:
     """Wait for the answers of one pipeline and return them, as psycopg's own generators do."""
     while link.flush():
         if (yield Wait.RW) & Wait.R:

@@ -193,7 +193,7 @@ def key(name: str) -> str:
 
 def sort_value(field: models.Field[Any, Any], value: str) -> str:
     """Return the SQL of a value as cursors hold it (`SortKey.dump`)."""
-    if isinstance(field, models.GeneratedField):
+    if isinstance(field, models.GeneratedField) and field.output_field is not None:
         field = field.output_field
     for name in ("DateTime", "Date", "BigInt", "String"):
         fields, spell = _SCALARS[name]

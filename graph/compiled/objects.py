@@ -48,8 +48,7 @@ def concatenated(parts: Sequence[str]) -> str:
     joined: list[str] = list(parts)
     while len(joined) > _WIDTH:
         joined = [
-            f"concat({', '.join(joined[at : at + _WIDTH])})"
-            for at in range(0, len(joined), _WIDTH)
+            f"concat({', '.join(joined[at : at + _WIDTH])})" for at in range(0, len(joined), _WIDTH)
         ]
     return f"concat({', '.join(joined)})"
 
@@ -186,7 +185,7 @@ class Compiling:
             if names[name] in still_open and names[name] not in BOUND_ARGUMENTS:
                 raise Uncompilable(f"the argument {names[name]} is open")
             if is_given(value) and names[name] in still_open:
-                found[name] = Later(lambda one, name=name: read(one)[name])
+                found[name] = Later(partial(_argument, read, name))
             elif value is not UNSET:
                 found[name] = value
         return found
@@ -201,6 +200,10 @@ def _origin(type_: GraphQLObjectType) -> type:
     return get_object_definition(
         type_.extensions["strawberry-definition"].origin, strict=True
     ).origin
+
+
+def _argument(read: Callable[[Execution], Any], name: str, execution: Execution) -> Any:
+    return read(execution)[name]
 
 
 def _key_field(field: Any) -> Any:

@@ -27,7 +27,8 @@ from graph.connections import Window
 from graph.inputs import is_given
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+
     from django.db.models import Field, QuerySet
     from graphql import FieldNode, GraphQLField, GraphQLObjectType
 
@@ -57,9 +58,9 @@ class _Place:
 
     def cursor(self, execution: Execution) -> Cursor:
         """Return the cursor of one operation; raises InvalidInput."""
-        return execution.once(
-            self, lambda: self.ordering.load(self._read(execution)[self._name], self._name)
-        )
+        text = self._read(execution)[self._name]
+        cursor: Cursor = execution.once(self, lambda: self.ordering.load(text, self._name))
+        return cursor
 
     def value(self, execution: Execution) -> Any:
         """Return the value that the list is sorted by there, what is missing as it sorts."""
@@ -153,7 +154,7 @@ class _Page:
 
     def _names_below(self, name: str, by_name: dict[str, list[FieldNode]]) -> set[str]:
         type_ = get_named_type(self.type.fields[name].type)
-        below = self.compiling.selecting.fields(type_, by_name.get(name, ()))  # type: ignore[arg-type]
+        below = self.compiling.selecting.fields(type_, by_name.get(name, ()))
         return {group[0].name.value for group in below.values()}
 
     def _narrowed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -244,8 +245,6 @@ class _Page:
         return f"""'"' || translate({encoded}, E'+/\\n', '-_') || '"'"""
 
 
-def page(
-    compiling: Compiling, field: GraphQLField, nodes: list[FieldNode], listed: Listed
-) -> str:
+def page(compiling: Compiling, field: GraphQLField, nodes: list[FieldNode], listed: Listed) -> str:
     """Return the SQL of the text of a connection."""
     return _Page(compiling, field, nodes, listed).text()

@@ -32,9 +32,9 @@ from tenancy.errors import DomainError
 from tenancy.models import TenantSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterator, Sequence
 
-    from graphql import DocumentNode, SelectionSetNode
+    from graphql import ArgumentNode, DocumentNode, SelectionSetNode
     from graphql.execution.values import VariableValues
     from strawberry import Schema
 
@@ -96,9 +96,7 @@ class Operation:
         told = repr([values.get(name, ...) for name in self.by_value])
         if len(told) > MAX_STEERING_LENGTH:
             raise Uncompilable("long values steer it")
-        return told, *(
-            (name in values, values.get(name) is None) for name in self.by_presence
-        )
+        return told, *((name in values, values.get(name) is None) for name in self.by_presence)
 
 
 def _uses(
@@ -112,32 +110,30 @@ def _uses(
     """
     for node in selections.selections:
         for directive in node.directives or ():
-            for argument in directive.arguments or ():
-                for name in variables_in(argument.value):
-                    yield name, False, True
+            yield from _uses_in(directive.arguments, frozenset())
+        if isinstance(node, FieldNode):
+            yield from _uses_in(node.arguments, BOUND_ARGUMENTS)
         if isinstance(node, FragmentSpreadNode):
             name = node.name.value
             if name not in visited:
                 visited.add(name)
                 yield from _uses(fragments[name].selection_set, fragments, visited)
-            continue
-        if isinstance(node, FieldNode):
-            for argument in node.arguments or ():
-                is_bound = argument.name.value in BOUND_ARGUMENTS
-                is_whole = isinstance(argument.value, VariableNode)
-                for name in variables_in(argument.value):
-                    yield name, is_bound, is_whole
-        if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set:
+        elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set:
             yield from _uses(node.selection_set, fragments, visited)
 
 
-def compiled(
-    schema: Schema, operation: Operation, variables: VariableValues, actor: Actor
-) -> Plan:
+def _uses_in(
+    arguments: Sequence[ArgumentNode] | None, bound: frozenset[str]
+) -> Iterator[tuple[str, bool, bool]]:
+    for argument in arguments or ():
+        is_whole = isinstance(argument.value, VariableNode)
+        for name in variables_in(argument.value):
+            yield name, argument.name.value in bound, is_whole
+
+
+def compiled(schema: Schema, operation: Operation, variables: VariableValues, actor: Actor) -> Plan:
     """Return the plan of an operation's shape; one without statement when there is none."""
-    selecting = Selecting(
-        schema, operation.fragments, variables, frozenset(operation.by_value)
-    )
+    selecting = Selecting(schema, operation.fragments, variables, frozenset(operation.by_value))
     shape, making = Shape(actor), Making()
     compiling = Compiling(selecting, shape, making)
     query = selecting.schema.query_type

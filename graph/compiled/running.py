@@ -209,7 +209,7 @@ def _sent(execution: Execution, text: bytes, parameters: list[Any]) -> Row:
             raise Cancelled from error
         raise
     except DatabaseError as error:
-        logger.error("a compiled read failed", exc_info=error)
+        logger.exception("a compiled read failed")
         raise Uncompilable("the statement failed") from error
 
 

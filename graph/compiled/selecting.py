@@ -60,7 +60,8 @@ def is_included(node: SelectionNode, variables: Mapping[str, Any]) -> bool:
         name = directive.name.value
         if name not in {"skip", "include"}:
             raise Uncompilable(f"@{name}")
-        value = directive.arguments[0].value
+        [argument] = directive.arguments or ()
+        value = argument.value
         if isinstance(value, VariableNode):
             answer = bool(variables[value.name.value])
         else:

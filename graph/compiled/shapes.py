@@ -46,7 +46,7 @@ class Bound(Expression):
         self.parameter = bind if isinstance(bind, Parameter) else Parameter(bind)
         self.cast = f"::{cast}" if cast else ""
 
-    def as_sql(self, *_args: Any, **_kwargs: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, *_args: Any, **_kwargs: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
         """Return a placeholder and the parameter itself."""
         return f"%s{self.cast}", [self.parameter]
 
@@ -59,7 +59,7 @@ class Raw(Expression):
         super().__init__(output_field=output_field or BooleanField())
         self.text = text
 
-    def as_sql(self, *_args: Any, **_kwargs: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, *_args: Any, **_kwargs: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
         """Return the text."""
         return self.text, []
 

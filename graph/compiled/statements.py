@@ -1,6 +1,6 @@
-"""Statements in the making: text with parameters, from the ORM's querysets and from our own words.
+r"""Statements in the making: text with parameters, from the ORM's querysets and from our own words.
 
-While it is made, a statement is text in which `\\x00<n>\\x00` stands for its n-th slot: a
+While it is made, a statement is text in which `\x00<n>\x00` stands for its n-th slot: a
 parameter, or a condition whose text depends on the operation. `Statement` is what remains.
 """
 
@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
@@ -107,7 +108,7 @@ class Statement:
         numbers = {id(slot): f"${number}" for number, slot in enumerate(self.bound, 1)}
         for slot, text in zip(self.slots, self.texts[1:], strict=True):
             if isinstance(slot, Condition):
-                sql, values = execution.once(slot, lambda one=slot: one.made(execution))
+                sql, values = execution.once(slot, partial(slot.made, execution))
                 texts.append(f"({_numbered(sql, values, parameters, execution)})")
             else:
                 texts.append(numbers[id(slot)])
@@ -115,9 +116,7 @@ class Statement:
         return "".join(texts).encode(), parameters
 
 
-def _numbered(
-    sql: str, values: Sequence[Any], parameters: list[Any], execution: Execution
-) -> str:
+def _numbered(sql: str, values: Sequence[Any], parameters: list[Any], execution: Execution) -> str:
     """Return text of the ORM with numbered parameters, and add its values to `parameters`."""
     given = iter(values)
 
@@ -171,7 +170,7 @@ class Making:
                 return "%"
             value = next(given)
             if not isinstance(value, Parameter):
-                value = Parameter(lambda _execution, value=value: value)
+                value = Parameter(partial(_constant, value))
             return self.slot(value)
 
         return _PLACEHOLDER.sub(placed, sql)
@@ -190,6 +189,10 @@ class Making:
                 numbered += [numbers[id(slot)], part]
             settled = "".join(numbered).encode()
         return Statement(texts, slots, bound, settled)
+
+
+def _constant(value: Any, _execution: Execution) -> Any:
+    return value
 
 
 class Nothing(Exception):
@@ -246,5 +249,5 @@ class Source:
 def with_condition(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
     """Return rows whose whole WHERE is `text`."""
     changed = rows.all()
-    changed.query.where = WhereNode([Raw(text)])
+    changed.query.where = WhereNode([Raw(text)])  # type: ignore[list-item]
     return changed

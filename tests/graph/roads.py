@@ -7,13 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from graph import compiled
-
 if TYPE_CHECKING:
     from django.test import Client
     from pytest_django import Settings
+
+    from graph import compiled
 
 # What differs from request to request whatever the road: the request's id in masked errors.
 _REQUEST_ID = re.compile(rb'"requestId":"[^"]+"')
@@ -26,7 +24,9 @@ class Roads:
     settings: Settings
     answers: list[compiled.Answer]
 
-    def ask(self, client: Client, query: str, variables: Any, *, is_compiled: bool) -> tuple[int, bytes]:
+    def ask(
+        self, client: Client, query: str, variables: Any, *, is_compiled: bool
+    ) -> tuple[int, bytes]:
         """Return status and body of one operation."""
         self.settings.COMPILED_READS = is_compiled
         self.answers.clear()
@@ -49,18 +49,3 @@ class Roads:
     def reason(self) -> str:
         """Return why the last operation was not compiled."""
         return self.answers[-1].reason if self.answers else "refused before"
-
-
-@pytest.fixture
-def roads(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Roads:
-    """Both roads, with a note of what the compiled one answered."""
-    answers: list[compiled.Answer] = []
-    answer = compiled.answer
-
-    def noted(*args: Any) -> compiled.Answer:
-        found = answer(*args)
-        answers.append(found)
-        return found
-
-    monkeypatch.setattr(compiled, "answer", noted)
-    return Roads(settings, answers)

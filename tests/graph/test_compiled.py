@@ -21,12 +21,12 @@ from tenancy.devices import register_device
 from tenancy.tenants import update_settings
 from tests.conftest import PLATFORM
 from tests.graph.conftest import add_assets, statements
-from tests.graph.roads import Roads, roads  # noqa: F401 -- a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Graph
+    from tests.graph.roads import Roads
     from tests.world import Inhabited
 
 ASSET = """
@@ -37,6 +37,8 @@ ASSET = """
   tenant { id uuid name slug url domain features subscriptionTier isActive createdAt }
   createdBy { id username firstName lastName email } updatedBy { username }
 """
+MEMBERS = """{ memberships(order: {field: ROLE, direction: DESC}, filter: {role: [OWNER, VIEWER]}) {
+  edges { cursor node { role } } } }"""
 INFO = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor }"
 # The workloads of PERFORMANCE.md.
 WORKLOADS = {
@@ -69,7 +71,10 @@ def odd_assets(place: Inhabited) -> list[Asset]:
         {"name": None, "uri": None, "mimetype": None, "duration": None, "tags": []},
         {"start_date": None, "end_date": None, "md5": texts[1], "is_enabled": False},
         {"start_date": day, "end_date": day + timedelta(microseconds=120)},
-        {"start_date": datetime(1, 1, 1, tzinfo=UTC), "end_date": datetime(9999, 12, 31, tzinfo=UTC)},
+        {
+            "start_date": datetime(1, 1, 1, tzinfo=UTC),
+            "end_date": datetime(9999, 12, 31, tzinfo=UTC),
+        },
         {"start_date": datetime(987, 6, 5, 4, 3, 2, 100, tzinfo=UTC)},
         {"play_time_from": time(22, 0), "play_time_to": time(6, 30, 0, 500)},
         {"play_time_from": time(0, 0), "play_time_to": time(23, 59, 59, 999999)},
@@ -145,7 +150,13 @@ def test_both_roads_give_the_same_bytes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = clients[who]
-    ids = [key(acme.assets[0]), to_base64("Tenant", acme.tenant.pk), "Zm9v", "", to_base64("Asset", "x")]
+    ids = [
+        key(acme.assets[0]),
+        to_base64("Tenant", acme.tenant.pk),
+        "Zm9v",
+        "",
+        to_base64("Asset", "x"),
+    ]
     asked: list[tuple[str, Any]] = [
         ("{ assets(first: 100) { totalCount edges { cursor node { %s } } %s } }" % (ASSET, INFO), None),
         ("{ assets(last: 7) { edges { cursor node { name } } %s } }" % INFO, None),
@@ -156,8 +167,7 @@ def test_both_roads_give_the_same_bytes(
         ("{ tenant { name memberships { totalCount edges { cursor node { id role permissions isActive "
          "joinedAt lastAccess tenant { name } user { id email } } } %s } settings { timezone require2fa "
          "updatedAt logoUrl } } }" % INFO, None),
-        ("{ memberships(order: {field: ROLE, direction: DESC}, filter: {role: [OWNER, VIEWER]}) "
-         "{ edges { cursor node { role } } } }", None),
+        (MEMBERS, None),
         ("{ tenants { totalCount edges { cursor node { name url uuid settings { timezone } } } } }", None),
         ("{ tenants(order: {field: CREATED_AT}) { edges { cursor node { name url uuid } } } }", None),
         (FRAGMENTS, {"with": True}),
@@ -183,9 +193,12 @@ def test_both_roads_give_the_same_bytes(
 def test_both_roads_page_alike(
     clients: dict[str, Client], roads: Roads, field: AssetOrderField, direction: OrderDirection
 ) -> None:
-    query = """query($o: AssetOrder, $f: Int, $l: Int, $a: String, $b: String, $w: AssetFilter) {
+    query = (
+        """query($o: AssetOrder, $f: Int, $l: Int, $a: String, $b: String, $w: AssetFilter) {
       assets(order: $o, first: $f, last: $l, after: $a, before: $b, filter: $w) {
-        edges { cursor node { name } } %s } }""" % INFO
+        edges { cursor node { name } } %s } }"""
+        % INFO
+    )
     client = clients["owner"]
     order = {"field": field.name, "direction": direction.name}
     _, body = roads.ask(client, query, {"o": order, "f": 100}, is_compiled=True)
@@ -234,7 +247,11 @@ def test_both_roads_filter_alike(
     with acting_as(acme.owner):
         update_settings(actor=acme.owner, changes={"timezone": "Pacific/Auckland"})
     page = "{ totalCount edges { node { name isActive } } %s }" % INFO
-    for given in [*FILTERS, {"ids": [key(acme.assets[0]), "Zm9vOmJhcg=="]}, {"assetIds": ["only-acme"]}]:
+    for given in [
+        *FILTERS,
+        {"ids": [key(acme.assets[0]), "Zm9vOmJhcg=="]},
+        {"assetIds": ["only-acme"]},
+    ]:
         if is_literal:
             spelt = json.dumps(given)
             for name in ("isEnabled", "isActive", "isShared", "isReachable", "isProcessing", "ids",
@@ -250,7 +267,11 @@ def test_both_roads_filter_alike(
         for _ in range(2):
             assert roads.agree(clients["owner"], query, variables), roads.reason()
     query = "query($f: AssetFilter) { assets(filter: $f) { totalCount } }"
-    for given in ({"search": {"contains": "x"}}, {"search": {"prefix": "a"}}, {"tags": {"any": ["b"]}}):
+    for given in (
+        {"search": {"contains": "x"}},
+        {"search": {"prefix": "a"}},
+        {"tags": {"any": ["b"]}},
+    ):
         assert not roads.agree(clients["owner"], query, {"f": given})
 
 
@@ -264,9 +285,7 @@ def test_a_part_of_a_filter_can_be_a_variable(clients: dict[str, Client], roads:
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_a_read_is_one_statement(
-    acme: Inhabited, gql: Callable[..., Graph], workload: str
-) -> None:
+def test_a_read_is_one_statement(acme: Inhabited, gql: Callable[..., Graph], workload: str) -> None:
     graph = gql()
     add_assets(acme, 60)
     variables = {"id": key(acme.assets[0])} if workload == "a" else {}
@@ -290,7 +309,9 @@ def test_what_plays_is_one_statement_once_the_time_zone_is_known(
             graph.data(query)
 
 
-def test_developers_are_told_the_road(acme: Inhabited, gql: Callable[..., Graph], settings: Any) -> None:
+def test_developers_are_told_the_road(
+    acme: Inhabited, gql: Callable[..., Graph], settings: Any
+) -> None:
     del acme
     settings.DEBUG = True
     assert gql()("{ tenant { name } }")["extensions"]["road"] == "compiled"

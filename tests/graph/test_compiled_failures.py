@@ -73,7 +73,7 @@ def test_a_statement_that_takes_too_long_is_masked(
         cursor.execute("SELECT current_database()")
         [name] = cursor.fetchone()
         with databases.maintenance(name) as owner:
-            owner.execute(f'ALTER DATABASE "{name}" SET statement_timeout = \'50ms\'')
+            owner.execute(f"ALTER DATABASE \"{name}\" SET statement_timeout = '50ms'")
         connection.close()
         patch.setattr(running, "fetch_one", with_more(b"SELECT 1 FROM pg_sleep(20)"))
         with caplog.at_level(logging.ERROR, "signate.graphql"):
