@@ -26,12 +26,13 @@ from assets.player_settings import defaults_of
 from assets.storage import backup_key, delete_media, media_storage, store_file
 from assets.workspaces import workspace
 from rls import acting_as
+from tenancy.audit import listed, record, taken
 from tenancy.errors import NotFound
 from tenancy.limits import within_quota
 from tenancy.models import TenantSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
     from uuid import UUID
@@ -58,13 +59,19 @@ _COLUMNS = (
 )
 
 
-def create_backup(*, actor: Actor, settings: Settings | None = None) -> Backup:
+def create_backup(
+    *,
+    actor: Actor,
+    settings: Settings | None = None,
+    then: Callable[[Backup], object] | None = None,
+) -> Backup:
     """Make an archive of the actor's tenant as it is now, keep it for a week, and return its row.
 
     Call it outside of every door where files are many: the rows are read in one short one. A file
     that is not there is left out and named in `missing`. `settings` are Anthias's, over those that
-    the tenant has; the archive is named after their `player_name`. Raises PermissionDenied without
-    assets.import, QuotaExceeded when there is no room for it, OSError when the storage refuses.
+    the tenant has; the archive is named after their `player_name`. `then` is called with the row
+    in its transaction. Raises PermissionDenied without assets.import, QuotaExceeded when there is
+    no room for it, OSError when the storage refuses.
     """
     tenant_id = actor.require(PERMISSION)
     now = timezone.now()
@@ -88,7 +95,18 @@ def create_backup(*, actor: Actor, settings: Settings | None = None) -> Backup:
             with within_quota():
                 backup.save(force_insert=True)
             key = backup_key(tenant_id, backup.pk)
+            if then is not None:
+                # Before the file, which no transaction takes back.
+                then(backup)
             store_file(key, target, replace=True)
+            record(
+                actor,
+                "backup.created",
+                subject="Backup",
+                subject_id=backup.pk,
+                label=backup.name,
+                after=taken(backup, ("size", "assets", "files")),
+            )
     return backup
 
 
@@ -176,8 +194,14 @@ def delete_backup(*, actor: Actor, backup: UUID) -> None:
     Raises PermissionDenied without assets.import, NotFound.
     """
     tenant_id = actor.require(PERMISSION)
-    if not Backup.objects.filter(tenant_id=tenant_id, pk=backup).delete()[0]:
+    row = Backup.objects.select_for_update().filter(tenant_id=tenant_id, pk=backup).first()
+    if row is None:
         raise NotFound("There is no backup with this id.", field=("id",))
+    before = taken(row, ("size", "assets", "files"))
+    row.delete()
+    record(
+        actor, "backup.deleted", subject="Backup", subject_id=backup, label=row.name, before=before
+    )
     transaction.on_commit(lambda: delete_media([backup_key(tenant_id, backup)]), robust=True)
 
 
@@ -189,6 +213,8 @@ def expire_backups(*, actor: Actor, now: datetime) -> int:
     )
     keys = list(rows.values_list("pk", flat=True))
     Backup.objects.filter(pk__in=keys).delete()
+    if keys:
+        record(actor, "backup.expired", subject="Backup", before=listed(keys))
     files = [backup_key(tenant_id, key) for key in keys]
     transaction.on_commit(lambda: delete_media(files), robust=True)
     return len(keys)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from assets.library import MAX_TAGS, clean_tags
+from assets.auditing import record_many
 from assets.models import Asset
 from tenancy.errors import Invalid, InvalidInput, NotFound
+from tenancy.tags import MAX_TAGS, clean_tags
 from tenancy.tenants import clean_all
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def tag_assets(
             "FROM unnest(%s::uuid[], %s::text[]) AS listed (id, tags) WHERE assets.id = listed.id",
             [timezone.now(), actor.user_id, list(changed), [*map(json.dumps, changed.values())]],
         )
+    record_many(actor, "asset.tagged", list(changed), added=added, removed=sorted(removed))
     return keys
 
 
@@ -81,6 +83,7 @@ def enable_assets(*, actor: Actor, ids: Sequence[UUID], enabled: bool) -> list[U
     Asset.objects.filter(pk__in=differing).update(
         is_enabled=enabled, updated_at=timezone.now(), updated_by_id=actor.user_id
     )
+    record_many(actor, "asset.enabled" if enabled else "asset.disabled", differing)
     return keys
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from assets.auditing import record_many
 from assets.library import delete_assets
 from assets.models import Asset, new_asset_id
 from tenancy.events import Event, publish
@@ -55,7 +56,9 @@ def add_default_assets(*, actor: Actor, duration: int) -> None:
     ]
     with within_quota("default_assets"):
         Asset.objects.bulk_create(rows)
-    publish(Event.ASSETS_CREATED, [row.pk for row in rows], actor=actor)
+    keys = [row.pk for row in rows]
+    publish(Event.ASSETS_CREATED, keys, actor=actor)
+    record_many(actor, "asset.created", keys, names=[row.name for row in rows])
 
 
 def remove_default_assets(*, actor: Actor) -> None:

@@ -32,7 +32,9 @@ from assets.storage import delete_media, media_keys
 from assets.tasks import queue_understanding
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind, operator
+from tenancy.audit import record
 from tenancy.errors import Conflict, InvalidInput, NotFound
+from tenancy.events import Event, publish, publish_all, tell_now
 from tenancy.limits import QUOTA_MAX_ASSETS, quota_refusal
 from tenancy.models import Tenant, violated
 from tenancy.tenants import LEGACY_PLAN, Plan, create_tenant
@@ -101,7 +103,7 @@ def import_into_new_tenant(
     `user_id` becomes its owner and is recorded as the creator. Raises what `import_library` and
     `tenancy.tenants.create_tenant` raise.
     """
-    founder = Actor(kind=ActorKind.OPERATOR, user_id=user_id)
+    founder = Actor(kind=ActorKind.OPERATOR, user_id=user_id, credential="command")
     with _opened(path, options) as (library, media), transaction.atomic():
         tenant = create_tenant(actor=founder, name=name, slug=slug, plan=plan)
         with acting_as(operator(tenant.pk, user_id)) as actor:
@@ -131,6 +133,15 @@ def rollback_import(run_id: UUID, *, actor: Actor) -> RollbackReport:
             at = run.rolled_back_at.isoformat(timespec="seconds")
             raise Conflict(f"The import run {run_id} was rolled back at {at}.", field=("run",))
         deleted, media = delete_imported(run)
+        publish(Event.ASSETS_DELETED, deleted, actor=actor)
+        record(
+            actor,
+            "import.rolled_back",
+            subject="ImportRun",
+            subject_id=run.pk,
+            label=run.source,
+            before={"assets": len(deleted)},
+        )
         transaction.on_commit(lambda: delete_media(media), robust=True)
     return RollbackReport(run.pk, run.source, len(deleted), len(media))
 
@@ -224,18 +235,56 @@ class _Import:
             dry_run=self.dry_run,
             total=self.library.count(),
         )
+        try:
+            self._run()
+        except BaseException:
+            self._tell("FAILED")
+            raise
+        return self.report
+
+    def _run(self) -> None:
+        self._tell("RUNNING")
         for batch in _batches(self.library.rows(), self.batch_size):
             self._import_batch(batch)
+            self._tell("RUNNING")
             if self.on_progress:
-                done = self.report.migrated + self.report.failed + self.report.skipped
-                self.on_progress(done, self.report.total)
+                self.on_progress(self._done, self.report.total)
         self.report.media_copied = self.media.copied
         self.import_run.finished_at = timezone.now()
         self.import_run.report = self.report.counts()
         self.import_run.save(update_fields=["finished_at", "report"])
+        if self.restoring is None:
+            record(
+                self.actor,
+                "library.imported",
+                subject="ImportRun",
+                subject_id=self.import_run.pk,
+                label=source,
+                after=self.import_run.report,
+            )
         if self.dry_run:
             transaction.set_rollback(True)
-        return self.report
+        elif self.restoring is None and self.report.migrated:
+            publish_all(Event.ASSETS_CREATED, actor=self.actor)
+        transaction.on_commit(lambda: self._tell("FINISHED"), robust=True)
+
+    @property
+    def _done(self) -> int:
+        return self.report.migrated + self.report.failed + self.report.skipped
+
+    def _tell(self, status: str) -> None:
+        """Say how far it is to whoever watches, who sees nothing of it before it is whole."""
+        if not self.dry_run:
+            tell_now(
+                Event.IMPORT_PROGRESS,
+                self.import_run.pk,
+                actor=self.actor,
+                status=status,
+                source=self.import_run.source,
+                done=self._done,
+                total=self.report.total,
+                failed=self.report.failed,
+            )
 
     def _import_batch(self, batch: Sequence[AnthiasRow | RejectedRow]) -> None:
         now = timezone.now()

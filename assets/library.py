@@ -22,13 +22,16 @@ from assets.anthias_values import (
     MAX_HEADERS,
     MAX_REFRESH_INTERVAL_S,
 )
+from assets.auditing import AUDITED, record_asset, record_many
 from assets.models import Asset, ProcessingStatus, new_asset_id
 from assets.storage import delete_media, media_keys
 from assets.tasks import LATER, queue_check, queue_download
+from tenancy.audit import listed, record, taken
 from tenancy.errors import Invalid, InvalidInput, NotFound
 from tenancy.events import Event, publish
 from tenancy.limits import within_quota
 from tenancy.models import TenantSettings
+from tenancy.tags import clean_tags
 from tenancy.tenants import clean_all, clean_text, is_same
 
 if TYPE_CHECKING:
@@ -38,8 +41,6 @@ if TYPE_CHECKING:
     from tenancy.actors import Actor
 
 MAX_DURATION_S = 31_536_000
-MAX_TAGS = 100
-MAX_TAG = 100
 MAX_DESCRIPTION = 10_000
 
 _SCHEMES = frozenset({"http", "https", "rtsp"})
@@ -156,16 +157,6 @@ def clean_headers(value: Any) -> dict[str, str]:
     return headers
 
 
-def clean_tags(value: Sequence[str]) -> list[str]:
-    """Return tags without outer space and repetition, in the order given; raises InvalidInput."""
-    tags = list(dict.fromkeys(clean_text(tag).strip() for tag in value))
-    if len(tags) > MAX_TAGS:
-        raise InvalidInput(f"There can be {MAX_TAGS} tags at most.")
-    if not all(0 < len(tag) <= MAX_TAG for tag in tags):
-        raise InvalidInput(f"A tag has 1 to {MAX_TAG} characters.")
-    return tags
-
-
 def clean_description(value: str) -> str:
     """Return free text of 10,000 characters at most; raises InvalidInput."""
     text = clean_text(value)
@@ -201,8 +192,10 @@ NULLABLE = frozenset({"start_date", "end_date", "play_time_from", "play_time_to"
 METADATA_KEYS = {"refresh_interval_s": "refresh_interval_s", "custom_headers": "headers"}
 
 
-def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] = ()) -> list[str]:
-    """Set cleaned values on `asset` and return the fields that changed; raises Invalid.
+def _apply(
+    asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Set cleaned values on `asset` and return what those that changed were; raises Invalid.
 
     The play window is judged with the half that is stored, so that one half can be changed alone.
     """
@@ -225,15 +218,16 @@ def _apply(asset: Asset, values: Mapping[str, Any], *, required: Iterable[str] =
         errors.append(InvalidInput(message, field=(missing[0],)))
     if errors:
         raise Invalid(errors)
-    fields = set()
+    changed: dict[str, Any] = {}
     for name, value in cleaned.items():
         if name in METADATA_KEYS:
             value = _with(asset.metadata, METADATA_KEYS[name], value)  # noqa: PLW2901 -- the whole
             name = "metadata"  # noqa: PLW2901 -- where it is kept
-        if not is_same(getattr(asset, name), value):
+        old = getattr(asset, name)
+        if not is_same(old, value):
             setattr(asset, name, value)
-            fields.add(name)
-    return sorted(fields)
+            changed.setdefault(name, old)
+    return changed
 
 
 def _with(metadata: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -286,6 +280,7 @@ def create_asset(
     elif _is_watched(asset):
         queue_check(actor=actor, asset=asset.pk)
     publish(Event.ASSETS_CREATED, [asset.pk], actor=actor)
+    record_asset(actor, "asset.created", asset, after=taken(asset, AUDITED))
     return asset
 
 
@@ -306,11 +301,13 @@ def start_download(*, actor: Actor, asset: UUID) -> Asset:
     row = Asset.objects.select_for_update().filter(pk=asset).first()
     if row is None:
         raise NotFound("There is no asset with this id.", field=("id",))
+    before = taken(row, ("uri", "mimetype", "duration"))
     _await_download(row)
     row.updated_by_id, row.updated_at = actor.user_id, timezone.now()
     row.save()
     queue_download(actor=actor, asset=row.pk)
     publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)
+    record_asset(actor, "asset.downloaded", row, before=before, after=taken(row, before))
     return row
 
 
@@ -358,13 +355,14 @@ def update_asset(*, actor: Actor, asset: UUID, changes: Mapping[str, Any]) -> As
     row = Asset.objects.select_for_update().filter(pk=asset).first()
     if row is None:
         raise NotFound("There is no asset with this id.", field=("id",))
-    fields = _apply(row, changes)
-    if fields:
+    before = _apply(row, changes)
+    if before:
         row.updated_by_id, row.updated_at = actor.user_id, timezone.now()
-        row.save(update_fields=[*fields, "updated_by", "updated_at"])
-        if "uri" in fields and _is_watched(row):
+        row.save(update_fields=[*before, "updated_by", "updated_at"])
+        if "uri" in before and _is_watched(row):
             queue_check(actor=actor, asset=row.pk)
         publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)
+        record_asset(actor, "asset.updated", row, before=before, after=taken(row, before))
     return row
 
 
@@ -377,10 +375,23 @@ def delete_assets(*, actor: Actor, ids: Sequence[UUID]) -> list[UUID]:
     """
     actor.require("assets.delete")
     keys = list(dict.fromkeys(ids))
-    media = _lock(keys)
+    rows = _lock(keys, "tenant_id", "media_path", "thumbnail_url", *AUDITED)
+    media = [
+        key
+        for row in rows
+        for key in media_keys(row["tenant_id"], row["id"], row["media_path"], row["thumbnail_url"])
+    ]
     Asset.objects.filter(pk__in=keys).delete()
     transaction.on_commit(lambda: delete_media(media))
     publish(Event.ASSETS_DELETED, keys, actor=actor)
+    if len(keys) == 1:
+        label, [one] = rows[0]["name"] or rows[0]["asset_id"], keys
+        before = {name: rows[0][name] for name in AUDITED}
+    else:
+        label, one = f"{len(keys)} assets", None
+        before = {**listed(keys), "names": [row["name"] for row in rows]}
+    if keys:
+        record(actor, "asset.deleted", subject="Asset", subject_id=one, label=label, before=before)
     return keys
 
 
@@ -405,15 +416,17 @@ def reorder_assets(*, actor: Actor, ids: Sequence[UUID]) -> None:
             "RETURNING assets.id",
             [timezone.now(), actor.user_id, list(ids)],
         )
-        publish(Event.ASSETS_CHANGED, [key for (key,) in cursor.fetchall()], actor=actor)
+        changed = [key for (key,) in cursor.fetchall()]
+    publish(Event.ASSETS_CHANGED, changed, actor=actor)
+    record_many(actor, "asset.reordered", changed)
 
 
-def _lock(ids: Sequence[UUID]) -> list[str]:
-    """Lock the rows of `ids`, always in the same order, and return the keys of their files."""
+def _lock(ids: Sequence[UUID], *columns: str) -> list[dict[str, Any]]:
+    """Lock the rows of `ids`, always in the same order, and return their keys and `columns`."""
     rows = Asset.objects.select_for_update().filter(pk__in=ids).order_by("pk")
-    named = list(rows.values_list("tenant_id", "pk", "media_path", "thumbnail_url"))
-    found = {row[1] for row in named}
+    found = list(rows.values("id", *columns))
+    known = {row["id"] for row in found}
     for place, key in enumerate(ids):
-        if key not in found:
+        if key not in known:
             raise NotFound("There is no asset with this id.", field=("ids", str(place)))
-    return [key for row in named for key in media_keys(*row)]
+    return found

@@ -1,7 +1,8 @@
 """Understands media files: what they show, how big, how long, and a small picture of them.
 
-Called by the worker and nobody else. Never decodes a file itself: a child process under hard
-limits does (assets.media_child), so a hostile file can neither exhaust the worker nor crash it.
+Called by the worker, and by the old API where v1 answers how long a video is. Never decodes a file
+itself: a child process under hard limits does (assets.media_child), so a hostile file can neither
+exhaust its caller nor crash it.
 What the child says is not believed further than its shape: it has read the file.
 
 The limits are those of setrlimit(2). macOS does not enforce RLIMIT_AS: there a file that asks for

@@ -434,6 +434,8 @@ class Restore(TenantOwned):
     replaced = models.BigIntegerField(default=0)
     kept_bytes = models.BigIntegerField(default=0)
     settings = models.JSONField(default=dict, blank=True)
+    # What undoing it makes of the tenant's; NULL where none were taken over.
+    replaced_settings = models.JSONField(null=True, blank=True)
     # What was passed over, in sentences.
     notes = models.JSONField(default=list, blank=True)
     created_by = models.ForeignKey(

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from assets.default_assets import add_default_assets, remove_default_assets
+from tenancy.audit import record
 from tenancy.commands import RELOAD, send_command
 from tenancy.device_settings import (
     DEFAULTS,
@@ -58,13 +59,15 @@ def zone_of(found: Mapping[str, Any]) -> ZoneInfo:
 
 
 @transaction.atomic
-def update_device_defaults(*, actor: Actor, changes: Mapping[str, Any]) -> TenantSettings:
+def update_device_defaults(
+    *, actor: Actor, changes: Mapping[str, Any], tell: bool = True
+) -> TenantSettings:
     """Return the tenant's settings after `changes` to its players' defaults; players reload.
 
-    None goes back to Anthias's default. `default_assets` adds Anthias's three web pages to the
-    tenant's assets, or removes them. Raises PermissionDenied without tenant.settings (and, for
-    those pages, without assets.create or assets.delete), Invalid with every bad value,
-    QuotaExceeded.
+    Without `tell` they find out by asking. None goes back to Anthias's default. `default_assets`
+    adds Anthias's three web pages to the tenant's assets, or removes them. Raises PermissionDenied
+    without tenant.settings (and, for those pages, without assets.create or assets.delete), Invalid
+    with every bad value, QuotaExceeded.
     """
     tenant_id = actor.require("tenant.settings")
     cleaned = clean_device_settings(changes)
@@ -81,11 +84,19 @@ def update_device_defaults(*, actor: Actor, changes: Mapping[str, Any]) -> Tenan
     if after != before:
         row.save()
         publish(Event.SETTINGS_CHANGED, [row.pk], actor=actor)
+        record(
+            actor,
+            "settings.device_defaults_updated",
+            subject="TenantSettings",
+            subject_id=row.pk,
+            **_differences(before, after),
+        )
     if after["default_assets"] and not before["default_assets"]:
         add_default_assets(actor=actor, duration=after["default_duration"])
     elif before["default_assets"] and not after["default_assets"]:
         remove_default_assets(actor=actor)
-    send_command(actor=actor, command=RELOAD)
+    if tell:
+        send_command(actor=actor, command=RELOAD)
     return row
 
 
@@ -109,8 +120,26 @@ def update_device_settings(*, actor: Actor, device: UUID, changes: Mapping[str, 
         tenant = update_device_defaults(actor=actor, changes={"default_assets": pages})
     settings = changed(row.settings, defaults_of(tenant), cleaned)
     if settings != row.settings:
+        differences = _differences(row.settings, settings)
         row.settings, row.updated_at = settings, timezone.now()
         row.save(update_fields=["settings", "updated_at"])
         publish(Event.DEVICES_CHANGED, [row.pk], actor=actor)
+        record(
+            actor,
+            "device.settings_updated",
+            subject="Device",
+            subject_id=row.pk,
+            label=row.name,
+            **differences,
+        )
     send_command(actor=actor, command=RELOAD, device=row.pk)
     return row
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs, before and after; what one of them has not is left out of it."""
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return {
+        "before": {name: old[name] for name in names if name in old},
+        "after": {name: new[name] for name in names if name in new},
+    }

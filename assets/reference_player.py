@@ -1,8 +1,9 @@
 """A small player without a screen: what a player of this service has to do, in one file.
 
 It keeps its playlist and media in a folder, follows assets.schedule, obeys what it is told, reports
-what it showed, and goes on from what it has while the server is away. Speaks HTTP only; no Django,
-no database. Run by `manage.py player`, and a model for players of one's own.
+what it showed, and goes on from what it has while the server is away. Speaks HTTP, and is told at
+once what comes over `/ws` where somebody listens there for it; no Django, no database. Run by
+`manage.py player`, and a model for players of one's own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ logger = logging.getLogger("signate.player")
 
 VERSION = "signate-player 1"
 POLL_SECONDS = 10
+# While somebody listens for it: for what a connection that broke without a word did not say.
+LISTENING_POLL_SECONDS = 60
 BEAT_SECONDS = 10
 REPORT_SECONDS = 60
 MOST_PLAYS = 500  # in one report, and a day or so of them on disk
@@ -124,6 +127,7 @@ class Player:
     since: datetime | None = None
     is_stopped: bool = False
     wants_to_end: str = ""
+    is_listening: bool = False
     _due: dict[str, datetime] = field(default_factory=dict)
     _state: dict[str, Any] = field(default_factory=dict)
 
@@ -156,6 +160,14 @@ class Player:
         ]
 
     # --- its life ---------------------------------------------------------------------------------
+
+    def hear(self, text: str | None, now: datetime) -> None:
+        """Do what a line on `/ws` says; None says that nobody listens there any more."""
+        self.is_listening = text is not None
+        if text is None:
+            self._due.pop("poll", None)
+        elif text.startswith("viewer "):
+            self.obey(text, now)
 
     def tick(self, now: datetime) -> float:
         """Do what is due at `now`; return the seconds until something is."""
@@ -231,9 +243,10 @@ class Player:
         are_here = [self._fetch(item.file) for item in self.items if item.file]
         if all(are_here):
             self._state["etag"] = etag
+        if self.is_listening and self._state["etag"]:
+            self._due["poll"] = now + timedelta(seconds=LISTENING_POLL_SECONDS)
         self._sweep()
         self._keep()
-        self._due["poll"] = now + timedelta(seconds=POLL_SECONDS)
 
     def _fetch(self, name: str) -> bool:
         """Have a file here as the server has it; False where it has none (yet)."""

@@ -26,19 +26,22 @@ from assets.archives import Archive, InvalidArchive, Kind, Limits
 from assets.backup import open_backup
 from assets.import_media import MediaFolder
 from assets.importing import delete_imported, import_restored, lock_tenant
-from assets.library import clean_description, clean_tags
+from assets.library import clean_description
 from assets.models import Backup, ImportRun, Restore
+from assets.restored_settings import take_back, take_over
 from assets.storage import delete_media
 from assets.workspaces import workspace
 from rls import acting_as
+from tenancy.audit import listed, record
 from tenancy.errors import Conflict, InvalidInput, NotFound, QuotaExceeded
 from tenancy.events import Event, publish
 from tenancy.limits import quota_refusal, storage_left, within_quota
 from tenancy.models import TenantUsage
+from tenancy.tags import clean_tags
 from tenancy.tenants import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -78,14 +81,21 @@ class InvalidBackup(InvalidInput):
 
 
 def restore_archive(
-    file: IO[bytes], *, actor: Actor, source: str, keep: bool = True, limits: Limits = LIMITS
+    file: IO[bytes],
+    *,
+    actor: Actor,
+    source: str,
+    keep: bool = True,
+    limits: Limits = LIMITS,
+    then: Callable[[Restore], object] | None = None,
 ) -> Restore:
     """Put the library of the archive in `file` in the place of the actor's tenant's.
 
     All of it or nothing: a row that cannot be stored is left out and noted, anything else undoes
-    the whole. With `keep` off nothing of what was there stays. Raises PermissionDenied without
-    assets.import and assets.delete, InvalidBackup, QuotaExceeded when the plan has no room for what
-    comes beside what is kept, OSError when the storage refuses.
+    the whole. With `keep` off nothing of what was there stays. `then` is called with the row in its
+    transaction. Raises PermissionDenied without assets.import and assets.delete, InvalidBackup,
+    QuotaExceeded when the plan has no room for what comes beside what is kept, OSError when the
+    storage refuses.
     """
     actor.require("assets.delete")
     tenant_id = actor.require("assets.import")
@@ -111,6 +121,8 @@ def restore_archive(
                     restore, old = _begin(actor, source, library, reading, keep=keep)
                     report = import_restored(library, media, actor=actor, run=restore.run)
                     _finish(restore, report, reading, actor=actor)
+                    if then is not None:
+                        then(restore)
                     transaction.on_commit(lambda: delete_media(old), robust=True)
             except BaseException:
                 media.take_back()
@@ -135,9 +147,10 @@ def restore_backup(backup: UUID, *, actor: Actor, keep: bool = True) -> Restore:
 def undo_restore(restore: UUID, *, actor: Actor) -> Restore:
     """Put back what a restore replaced, byte for byte, and remove what it made.
 
-    Assets that were made since stay. Raises PermissionDenied without assets.import and
-    assets.delete; NotFound; Conflict when it is undone, forgotten or expired, when a later restore
-    stands on it, or when something has taken a place; QuotaExceeded.
+    Settings come back too where the actor may change them. Assets that were made since stay.
+    Raises PermissionDenied without assets.import and assets.delete; NotFound; Conflict when it is
+    undone, forgotten or expired, when a later restore stands on it, or when something has taken a
+    place; QuotaExceeded.
     """
     actor.require("assets.delete")
     tenant_id = actor.require("assets.import")
@@ -155,8 +168,9 @@ def undo_restore(restore: UUID, *, actor: Actor) -> Restore:
                 field=("id",),
             )
         deleted, media = delete_imported(ImportRun.objects.get(pk=row.run_id))
+        row.notes += take_back(row, actor=actor)
         row.kept_bytes, row.undone_at = 0, timezone.now()
-        row.save(update_fields=["kept_bytes", "undone_at"])
+        row.save(update_fields=["kept_bytes", "undone_at", "notes"])
         try:
             with within_quota("id"):
                 ids = replaced.put_back(row)
@@ -170,6 +184,8 @@ def undo_restore(restore: UUID, *, actor: Actor) -> Restore:
             ) from error
         publish(Event.ASSETS_DELETED, deleted, actor=actor)
         publish(Event.ASSETS_CREATED, ids, actor=actor)
+        before, after = {"assets": len(deleted)}, {"assets": len(ids)}
+        _record(actor, "restore.undone", row, before=before, after=after)
         transaction.on_commit(lambda: delete_media(media), robust=True)
     return row
 
@@ -187,6 +203,7 @@ def forget_restore(restore: UUID, *, actor: Actor) -> Restore:
         row = _locked(tenant_id, restore)
         _require_kept(row)
         _forget(row)
+        _record(actor, "restore.forgotten", row, before={"assets": row.replaced})
     return row
 
 
@@ -199,6 +216,9 @@ def expire_restores(*, actor: Actor, now: datetime) -> int:
     expired = list(rows)
     for row in expired:
         _forget(row)
+    if expired:
+        before = listed([row.pk for row in expired])
+        record(actor, "restore.expired", subject="Restore", before=before)
     return len(expired)
 
 
@@ -260,12 +280,22 @@ def _finish(restore: Restore, report: ImportReport, reading: _Reading, *, actor:
     for row in report.rows:
         name = row.original_asset_id or "(no id)"
         reading.note(f"{name}: {row.status.value}: {'; '.join(row.notes)}")
+    for sentence in take_over(restore, actor=actor):
+        reading.note(sentence)
     _apply_own(reading, restore.tenant_id)
     restore.assets = report.migrated
     restore.notes = reading.notes
-    restore.save(update_fields=["assets", "notes"])
+    if restore.forgotten_at is not None:
+        restore.replaced_settings = None
+    restore.save(update_fields=["assets", "notes", "replaced_settings"])
     made = restore.run.rows.filter(asset__isnull=False).values_list("asset_id", flat=True)
     publish(Event.ASSETS_CREATED, made, actor=actor)
+    before, after = {"assets": restore.replaced}, {"assets": restore.assets}
+    _record(actor, "library.restored", restore, before=before, after=after)
+
+
+def _record(actor: Actor, action: str, row: Restore, **values: Any) -> None:
+    record(actor, action, subject="Restore", subject_id=row.pk, label=row.source, **values)
 
 
 def _apply_own(reading: _Reading, tenant_id: UUID) -> None:

@@ -24,6 +24,7 @@ from uuid_utils.compat import uuid7
 
 from assets.library import clean_date
 from assets.models import Asset, ShareLink
+from tenancy.audit import record, taken
 from tenancy.errors import Conflict, InvalidInput, NotFound
 from tenancy.events import Event, publish
 from tenancy.tenants import clean_all, clean_text, is_same
@@ -112,16 +113,27 @@ def current_links() -> QuerySet[ShareLink]:
 
 def _locked_asset(asset: UUID) -> Asset:
     """Return the asset, locked against everybody else who shares it; raises NotFound."""
-    row = Asset.objects.select_for_update(no_key=True).only("id").filter(pk=asset).first()
+    row = Asset.objects.select_for_update(no_key=True).only("id", "name").filter(pk=asset).first()
     if row is None:
         raise NotFound("There is no asset with this id.", field=("id",))
     return row
 
 
-def _locked_link(asset: UUID) -> ShareLink | None:
-    _locked_asset(asset)
+def _locked_link(asset: UUID) -> tuple[Asset, ShareLink | None]:
+    shared = _locked_asset(asset)
     rows = ShareLink.objects.select_for_update().filter(asset_id=asset, revoked_at=None)
-    return rows.first()
+    return shared, rows.first()
+
+
+def _record(actor: Actor, action: str, asset: Asset, **values: Any) -> None:
+    name = asset.name or ""
+    record(actor, action, subject="Asset", subject_id=asset.pk, label=name, **values)
+
+
+def _told(row: ShareLink) -> dict[str, Any]:
+    """Return what the audit log says of a link; of its password only whether there is one."""
+    told = taken(row, ("expires_at", "max_views"))
+    return {"link": row.pk, **told, "has_password": bool(row.password)}
 
 
 @transaction.atomic
@@ -136,7 +148,7 @@ def share_asset(*, actor: Actor, asset: UUID, values: Mapping[str, Any] | None =
     now = timezone.now()
     given = {n: v for n, v in (values or {}).items() if v is not None}
     cleaned = {"expires_at": now + LIFETIME, **_cleaned(given)}
-    old = _locked_link(asset)
+    shared, old = _locked_link(asset)
     if old is not None:
         old.revoked_at = now
         old.save(update_fields=["revoked_at"])
@@ -150,6 +162,8 @@ def share_asset(*, actor: Actor, asset: UUID, values: Mapping[str, Any] | None =
         **cleaned,
     )
     publish(Event.SHARES_CHANGED, [asset], actor=actor)
+    before = {"before": _told(old)} if old is not None else {}
+    _record(actor, "share.created", shared, after=_told(row), **before)
     return row
 
 
@@ -163,15 +177,18 @@ def update_share(*, actor: Actor, asset: UUID, changes: Mapping[str, Any]) -> Sh
     """
     actor.require("assets.share")
     cleaned = _cleaned(changes)
-    row = _locked_link(asset)
+    shared, row = _locked_link(asset)
     if row is None:
         raise Conflict("This asset is not shared, or no longer: share it first.", field=("id",))
+    before = _told(row)
     changed = [name for name, value in cleaned.items() if not is_same(getattr(row, name), value)]
     for name in changed:
         setattr(row, name, cleaned[name])
     if changed:
         row.save(update_fields=changed)
         publish(Event.SHARES_CHANGED, [asset], actor=actor)
+        after = {**_told(row), "password_changed": "password" in changed}
+        _record(actor, "share.updated", shared, before=before, after=after)
     return row
 
 
@@ -182,11 +199,12 @@ def revoke_share(*, actor: Actor, asset: UUID) -> ShareLink | None:
     Raises PermissionDenied without assets.share, NotFound.
     """
     actor.require("assets.share")
-    row = _locked_link(asset)
+    shared, row = _locked_link(asset)
     if row is not None:
         row.revoked_at = timezone.now()
         row.save(update_fields=["revoked_at"])
         publish(Event.SHARES_CHANGED, [asset], actor=actor)
+        _record(actor, "share.revoked", shared, before=_told(row))
     return row
 
 

@@ -16,6 +16,7 @@ from django.core.files.storage import default_storage
 from django.db import connections, transaction
 from django.utils import timezone
 
+from assets.auditing import record_asset
 from assets.models import Asset, Backup, ProcessingStatus
 from assets.replaced import kept_keys
 from assets.storage import (
@@ -210,6 +211,7 @@ def _forget(finding: Finding, tenant_id: UUID, asset: UUID) -> None:
         row.thumbnail_url = ""
         row.updated_by_id, row.updated_at = actor.user_id, timezone.now()
         row.save(update_fields=[*changed, "updated_by", "updated_at"])
+        record_asset(actor, "asset.file_lost", row, before={"file": finding.key})
 
 
 def _as_id(name: str) -> UUID | None:

@@ -18,6 +18,7 @@ from assets.restoring import expire_restores
 from assets.tasks import queue_download, queue_understanding
 from assets.upload_upkeep import expire_uploads
 from rls import acting_as
+from tenancy.idempotency import EXPIRED_AT_ONCE, expire_answers
 
 if TYPE_CHECKING:
     from tenancy.actors import Actor
@@ -46,6 +47,7 @@ def clean_up(*, actor: Actor) -> None:
     prune(actor=actor)
     expire_uploads(actor=actor)
     expire(actor=actor)
+    forget_answers(actor=actor)
 
 
 def go_on(*, actor: Actor) -> None:
@@ -75,3 +77,11 @@ def expire(*, actor: Actor) -> None:
     with acting_as(actor):
         expire_backups(actor=actor, now=timezone.now())
         expire_restores(actor=actor, now=timezone.now())
+
+
+def forget_answers(*, actor: Actor) -> None:
+    """Forget what writes under an Idempotency-Key answered a day ago."""
+    most = EXPIRED_AT_ONCE
+    while most >= EXPIRED_AT_ONCE:
+        with acting_as(actor):
+            most = expire_answers(actor=actor, now=timezone.now())

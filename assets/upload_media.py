@@ -15,6 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from assets import staging
+from assets.auditing import AUDITED, record_asset
 from assets.library import LOCAL_FOLDER, fill_in, note_progress
 from assets.models import Asset, ProcessingStatus, Upload, new_asset_id
 from assets.sniffing import HEAD_BYTES, MediaType, refusal, sniff
@@ -22,6 +23,7 @@ from assets.staging import NotMedia
 from assets.storage import adopt_file, delete_media, media_key, media_keys
 from assets.tasks import queue_understanding, queue_understanding_later
 from assets.uploads import forget, media_type_of
+from tenancy.audit import taken
 from tenancy.errors import Conflict, NotFound
 from tenancy.events import Event, publish
 from tenancy.limits import within_quota
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 # What the old API takes without looking: the worker does, and says of such a file that it failed.
 _UNKNOWN = MediaType("video", "application/octet-stream", ".bin")
+
+
+# What the audit log says of a file.
+_FILE = ("md5", "file_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ def create_asset_from_upload(
     else:
         queue_understanding_later(actor=actor, asset=asset.pk)
     publish(Event.ASSETS_CREATED, [asset.pk], actor=actor)
+    record_asset(actor, "asset.created", asset, after=taken(asset, (*AUDITED, *_FILE)))
     return asset
 
 
@@ -111,6 +118,7 @@ def replace_media(*, actor: Actor, asset: UUID, upload: UUID) -> Asset:
     source = _finished(actor, upload)
     media_type = _type_of(source)
     old = media_keys(row.tenant_id, row.pk, row.media_path, row.thumbnail_url)
+    before = taken(row, ("uri", "mimetype", "duration", *_FILE))
     _take_over(row, source, media_type)
     row.metadata = {name: value for name, value in row.metadata.items() if name != "error_message"}
     if media_type.kind == "video" or not row.duration:
@@ -124,6 +132,7 @@ def replace_media(*, actor: Actor, asset: UUID, upload: UUID) -> Asset:
     transaction.on_commit(lambda: delete_media(reversed(old)))
     queue_understanding(actor=actor, assets=[row.pk])
     publish(Event.ASSETS_CHANGED, [row.pk], actor=actor)
+    record_asset(actor, "asset.file_replaced", row, before=before, after=taken(row, before))
     return row
 
 

@@ -23,6 +23,7 @@ from assets.uploads import (
     clean_file_name,
     forget,
     largest_file,
+    record_upload,
     release_connection,
 )
 from rls import acting_as
@@ -62,6 +63,7 @@ class StreamedFile:
         self.file_name = file_name
         self.upload_id: UUID | None = None
         self.size = 0
+        self.md5 = ""
         self.refusal: DomainError | None = None
         self._actor = actor
         self._at_most = at_most
@@ -153,13 +155,16 @@ class StreamedFile:
             if row is None:
                 raise NotFound("This upload was abandoned meanwhile.", field=("file",))
             row.size, row.received = self.size, [[0, self.size]] if self.size else []
-            row.md5, row.mimetype = incoming.checksum(self.size), mimetype
+            row.md5 = self.md5 = incoming.checksum(self.size)
+            row.mimetype = mimetype
             row.finished_at = row.updated_at = timezone.now()
             if not self._is_judged:
                 # Its asset is made by another request.
                 row.expires_at = row.updated_at + LIFETIME
             row.save()
             publish(Event.UPLOADS_CHANGED, [row.pk], actor=actor)
+            if not self._is_judged:
+                record_upload(actor, "upload.finished", row)
 
 
 class UploadHandler(FileUploadHandler):

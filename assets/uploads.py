@@ -22,6 +22,7 @@ from assets.models import Upload, new_asset_id
 from assets.sniffing import TYPES
 from assets.staging import PIECE_BYTES, Incoming, NotMedia, TooMuch, sole_writer
 from rls import acting_as
+from tenancy.audit import record, taken
 from tenancy.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, StorageFull
 from tenancy.events import Event, publish
 from tenancy.limits import BYTES_PER_GB, within_quota
@@ -243,6 +244,7 @@ def finish_upload(
         row.finished_at = row.updated_at = timezone.now()
         row.save(update_fields=["finished_at", "updated_at"])
         publish(Event.UPLOADS_CHANGED, [row.pk], actor=actor)
+        record_upload(actor, "upload.finished", row)
     return row
 
 
@@ -254,8 +256,21 @@ def abandon_upload(*, actor: Actor, upload: UUID) -> None:
     """
     row = _found(actor, pk=upload, locked=True)
     forget(actor, row.pk)
+    record_upload(actor, "upload.abandoned", row)
     tenant_id, key = row.tenant_id, row.pk
     transaction.on_commit(lambda: staging.remove(tenant_id, key, is_stored=False))
+
+
+def record_upload(actor: Actor, action: str, row: Upload) -> None:
+    """Write down what `actor` did to an upload."""
+    record(
+        actor,
+        action,
+        subject="UploadSession",
+        subject_id=row.pk,
+        label=row.file_name,
+        after=taken(row, ("size", "mimetype", "md5")),
+    )
 
 
 def require_bytes(row: Upload, descriptor: int) -> None:

@@ -366,6 +366,33 @@ class Playlist:
     now: datetime = strawberry.field(description="The instant this is about.")
 
 
+def playlist_at(info: Info, now: datetime) -> Playlist:
+    """Let SQL leave out what cannot matter, and the schedule decide the rest.
+
+    Raises PermissionDenied without assets.view, InvalidInput for an instant there is none of.
+    """
+    context = info.context
+    rows = of_tenant(context).filter(
+        # An end before the start is allowed, and such a start still counts for the deadline.
+        Q(end_date__gt=now) | Q(start_date__gt=now),
+        is_enabled=True,
+        start_date__isnull=False,
+        end_date__isnull=False,
+    )
+    enabled = list(
+        readable(context, rows, selected(info).below("assets"), *SCHEDULE_COLUMNS).order_by(
+            "play_order", "id"
+        )
+    )
+    try:
+        active = [one for one in enabled if schedule.is_active(one, now, context.zone)]
+        deadline = schedule.deadline(enabled, now, context.zone)
+    except OverflowError:
+        raise InvalidInput("That is too close to the end of time.", field=("at",)) from None
+    meet(context, active)
+    return Playlist(assets=cast("list[Asset]", active), deadline=deadline, now=now)
+
+
 @strawberry.type
 class AssetQueries:
     """The root fields about assets."""
@@ -424,25 +451,5 @@ class AssetQueries:
             datetime | None, strawberry.argument(description="The instant; now when left out.")
         ] = UNSET,
     ) -> Playlist | None:
-        """Let SQL leave out what cannot matter, and the schedule decide the rest."""
-        context = info.context
-        now = at if is_given(at) else context.now
-        rows = of_tenant(context).filter(
-            # An end before the start is allowed, and such a start still counts for the deadline.
-            Q(end_date__gt=now) | Q(start_date__gt=now),
-            is_enabled=True,
-            start_date__isnull=False,
-            end_date__isnull=False,
-        )
-        enabled = list(
-            readable(context, rows, selected(info).below("assets"), *SCHEDULE_COLUMNS).order_by(
-                "play_order", "id"
-            )
-        )
-        try:
-            active = [one for one in enabled if schedule.is_active(one, now, context.zone)]
-            deadline = schedule.deadline(enabled, now, context.zone)
-        except OverflowError:
-            raise InvalidInput("That is too close to the end of time.", field=("at",)) from None
-        meet(context, active)
-        return Playlist(assets=cast("list[Asset]", active), deadline=deadline, now=now)
+        """Return what plays then."""
+        return playlist_at(info, at if is_given(at) else info.context.now)

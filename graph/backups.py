@@ -327,8 +327,9 @@ class BackupMutations:
         return DeleteBackupPayload(deleted_id=input.id if done else None, errors=errors)
 
     @mutation(
-        "Put the library of a backup in the place of the tenant's: all of it or nothing. Accounts "
-        "and members are not touched, settings neither. Needs assets.import and assets.delete. "
+        "Put the library of a backup in the place of the tenant's: all of it or nothing. Its "
+        "settings become the defaults of the tenant's players where you have tenant.settings too; "
+        "accounts and members are not touched. Needs assets.import and assets.delete. "
         "Refused: FORBIDDEN, NOT_FOUND, INVALID, QUOTA_EXCEEDED."
     )
     def restore_backup(
@@ -350,7 +351,8 @@ class BackupMutations:
 
     @mutation(
         "Put back what a restore replaced exactly as it was, share links and proof of play "
-        "included, and remove what it brought. Assets made since stay. Needs assets.import and "
+        "included, and remove what it brought. Settings come back where you have tenant.settings. "
+        "Assets made since stay. Needs assets.import and "
         "assets.delete. Refused: FORBIDDEN, NOT_FOUND, CONFLICT, QUOTA_EXCEEDED."
     )
     def undo_restore(

@@ -41,6 +41,7 @@ from graph.selections import Selection, selected
 from tenancy import devices, models
 from tenancy.devices import ONLINE_SECONDS, online_q
 from tenancy.errors import NotFound
+from tenancy.tags import clean_tags
 
 
 @strawberry_django.type(
@@ -160,7 +161,7 @@ class DeviceFilter:
             online = online_q(context.now)
             condition &= online if self.is_online else ~online
         if is_given(self.tag):
-            condition &= Q(tags__contains=devices.clean_device_tags([self.tag]))
+            condition &= Q(tags__contains=clean_tags([self.tag]))
         return condition
 
 

@@ -1,13 +1,12 @@
-"""Documents: parsed and validated once per text, before any door is opened.
+"""Documents: parsed, measured and validated once per text, before any door is opened.
 
-Called by graph.view, which has to know what an operation is before it may run; `Prepared` then
-hands the document to the executor, so that nothing is parsed or validated twice.
+Called by graph.view (and for sockets), which has to know what an operation is before it may run;
+`Prepared` then hands the document to the executor, so that nothing is parsed or validated twice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -23,33 +22,82 @@ from graphql import (
 )
 from graphql.utilities import get_operation_ast
 from graphql.validation import specified_rules, validate
+from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from graph.limits import (
+    OverLimit,
+    cost_of,
+    measured,
+    require_modest,
+    require_readable,
+    require_short,
+)
+from graph.measuring import sizes
+from graph.shelves import Shelf
+from tenancy.errors import DomainError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from graphql import SelectionSetNode
+    from graphql import GraphQLSchema
     from strawberry import Schema
 
-CACHED_DOCUMENTS = 512
-# Executing takes more of Python's stack for each level than parsing does: what is deeper than this
-# is refused before it can overflow in the middle of something. (Introspection needs about 15.)
-MAX_DEPTH = 50
-# Longer ones are somebody's experiment, and would fill the memory with themselves.
-CACHED_LENGTH = 20_000
+    from graph.measuring import Measured
+
+# What a process keeps of them, in documents and in tokens (about 600 bytes each once parsed), and
+# what of that one client can take.
+CACHED_DOCUMENTS = 1024
+CACHED_TOKENS = 100_000
+CACHED_SHARE = 8
+# Page sizes that are remembered of one operation.
+KNOWN_SIZES = 16
+# What graphql-core may compare in one document; its own number takes a second of a thousand tokens.
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
+MAX_ERRORS = 20
 
 _RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A document, or what is wrong with it; never both."""
+    """A document, or what is wrong with it; never both.
+
+    `measured` is what its operations ask for: by their names, and by the sizes in the variables
+    that change it (the last of those that were seen).
+    """
 
     document: DocumentNode | None
     errors: tuple[GraphQLError, ...] = ()
+    measured: dict[str, dict[tuple[object, ...], Measured]] = field(default_factory=dict)
+
+    def find(self, name: str, variables: Mapping[str, Any]) -> Measured | None:
+        """Return what the operation `name` asks for, if that is known."""
+        by_sizes = self.measured.get(name)
+        if not by_sizes:
+            return None
+        some = next(iter(by_sizes.values()))
+        return by_sizes.get(sizes(some.sized_by, variables))
+
+    def learn(self, name: str, variables: Mapping[str, Any], found: Measured) -> None:
+        """Remember what the operation `name` asks for."""
+        by_sizes = self.measured.get(name, {})
+        if len(by_sizes) >= KNOWN_SIZES:
+            by_sizes = {}
+        # Never changed in place: other threads are reading.
+        self.measured[name] = {**by_sizes, sizes(found.sized_by, variables): found}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that is valid and asks for no more than it may; `cost` is what it takes."""
+
+    document: DocumentNode
+    node: OperationDefinitionNode
+    cost: int
 
 
 class Refused(Exception):
@@ -59,52 +107,6 @@ class Refused(Exception):
         """Keep the errors."""
         super().__init__(errors[0].message)
         self.errors = errors
-
-
-def _depth(
-    selections: SelectionSetNode,
-    fragments: Mapping[str, FragmentDefinitionNode],
-    known: dict[str, int],
-) -> int:
-    """Return how many fields lie inside each other, fragments included, each looked at once."""
-    deepest = 0
-    for node in selections.selections:
-        if isinstance(node, FragmentSpreadNode):
-            name = node.name.value
-            if name not in known:
-                known[name] = _depth(fragments[name].selection_set, fragments, known)
-            depth = known[name]
-        else:
-            below = node.selection_set  # type: ignore[attr-defined]
-            depth = int(isinstance(node, FieldNode))
-            depth += _depth(below, fragments, known) if below else 0
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _is_too_deep(document: DocumentNode) -> bool:
-    parts = document.definitions
-    fragments = {p.name.value: p for p in parts if isinstance(p, FragmentDefinitionNode)}
-    known: dict[str, int] = {}
-    return any(
-        _depth(part.selection_set, fragments, known) > MAX_DEPTH
-        for part in parts
-        if isinstance(part, OperationDefinitionNode)
-    )
-
-
-def _check(schema: Schema, text: str) -> Checked:
-    core = schema._schema  # noqa: SLF001 -- what strawberry itself validates against
-    try:
-        document = parse(text)
-        errors = validate(core, document, _RULES, hide_suggestions=not settings.DEBUG)
-        if not errors and _is_too_deep(document):
-            raise RecursionError
-    except GraphQLError as error:
-        return Checked(None, (error,))
-    except RecursionError:
-        return Checked(None, (GraphQLError("The document is nested too deeply."),))
-    return Checked(None, tuple(map(_blaming_the_value, errors))) if errors else Checked(document)
 
 
 def _blaming_the_value(error: GraphQLError) -> GraphQLError:
@@ -117,20 +119,78 @@ def _blaming_the_value(error: GraphQLError) -> GraphQLError:
     return GraphQLError("This value cannot be read.", error.nodes)
 
 
-_cached = lru_cache(maxsize=CACHED_DOCUMENTS)(_check)
+_checked: Shelf[Checked] = Shelf(entries=CACHED_DOCUMENTS, weight=CACHED_TOKENS, share=CACHED_SHARE)
 
 
-def operation_of(
-    schema: Schema, text: str, name: str | None
-) -> tuple[DocumentNode, OperationDefinitionNode]:
-    """Return a valid document and the operation to run; raises Refused.
+def prepare(
+    schema: Schema,
+    text: str,
+    name: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+    *,
+    owner: str,
+) -> Operation:
+    """Return the operation to run, which is valid and within the limits; raises Refused.
 
-    With several operations in a document, `name` says which.
+    With several operations in a document, `name` says which. `owner` is whose part of what is kept
+    of documents this one may take (limits.owner_of).
     """
-    checked = (_cached if len(text) <= CACHED_LENGTH else _check)(schema, text)
-    if checked.document is None:
-        raise Refused(checked.errors)
-    operation = get_operation_ast(checked.document, name)
+    core = schema._schema  # noqa: SLF001 -- what strawberry itself validates against
+    variables = variables or {}
+    try:
+        require_readable(variables)
+        known = _checked.get(text)
+        document = known.document if known else _parsed(text)
+        if known and known.errors:
+            raise Refused(known.errors)
+        assert document is not None  # noqa: S101 -- it is that or errors
+        node = _operation(document, name)
+        # Before validation, which takes longer the more there is.
+        found = known.find(_name_of(node), variables) if known else None
+        is_new = found is None
+        if found is None:
+            found = measured(core, document, node, variables)
+        require_modest(node, found)
+    except DomainError as error:
+        raise Refused((GraphQLError(error.message, original_error=error),)) from error
+    if known is None:
+        known = _validated(core, document)
+        weight = max(document.token_count, 1)
+        _checked.put(text, known, owner=owner, weight=weight)
+    if known.errors:
+        raise Refused(known.errors)
+    if is_new:
+        known.learn(_name_of(node), variables, found)
+    return Operation(document, node, cost_of(found))
+
+
+def forget() -> None:
+    """Forget every document; for tests that change what validation says."""
+    _checked.clear()
+
+
+def _name_of(node: OperationDefinitionNode) -> str:
+    return node.name.value if node.name else ""
+
+
+def _parsed(text: str) -> DocumentNode:
+    """Return a document; raises Refused, OverLimit."""
+    require_short(text)
+    tokens = settings.GRAPHQL_LIMITS["tokens"]
+    try:
+        return parse(text, max_tokens=tokens)
+    except GraphQLError as error:
+        if "nested too deeply" in error.message:
+            raise OverLimit("The document is nested too deeply.") from None
+        if "Parsing aborted" in error.message:
+            raise OverLimit(f"A document has {tokens} tokens at most.") from None
+        raise Refused((error,)) from None
+    except RecursionError:
+        raise OverLimit("The document is nested too deeply.") from None
+
+
+def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    operation = get_operation_ast(document, name)
     if operation is None:
         message = (
             f"The document has no operation named {name!r}."
@@ -138,12 +198,50 @@ def operation_of(
             else "Say which operation to run: `operationName`."
         )
         raise Refused((GraphQLError(message),))
-    return checked.document, operation
+    return operation
+
+
+def _validated(core: GraphQLSchema, document: DocumentNode) -> Checked:
+    try:
+        errors = validate(
+            core,
+            document,
+            _RULES,
+            max_errors=MAX_ERRORS,
+            hide_suggestions=not settings.DEBUG,
+        )
+    except RecursionError:
+        return Checked(None, (GraphQLError("The document is nested too deeply."),))
+    return Checked(None, tuple(map(_blaming_the_value, errors))) if errors else Checked(document)
+
+
+def root_fields(operation: Operation) -> frozenset[str]:
+    """Return the names of all fields that an operation asks of the root, whatever it skips."""
+    parts = operation.document.definitions
+    fragments = {p.name.value: p for p in parts if isinstance(p, FragmentDefinitionNode)}
+    found: set[str] = set()
+    met: set[str] = set()
+    left = [operation.node.selection_set]
+    while left:
+        for node in left.pop().selections:
+            if isinstance(node, FieldNode):
+                found.add(node.name.value)
+            elif not isinstance(node, FragmentSpreadNode):
+                left.append(node.selection_set)  # type: ignore[attr-defined]
+            elif node.name.value not in met:
+                met.add(node.name.value)
+                left.append(fragments[node.name.value].selection_set)
+    return frozenset(found)
 
 
 def is_query(operation: OperationDefinitionNode) -> bool:
     """Return whether an operation only reads."""
     return operation.operation is OperationType.QUERY
+
+
+def is_subscription(operation: OperationDefinitionNode) -> bool:
+    """Return whether an operation goes on until somebody ends it."""
+    return operation.operation is OperationType.SUBSCRIPTION
 
 
 class Executor(StrawberryGraphQLCoreExecutionContext):

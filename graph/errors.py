@@ -7,6 +7,7 @@ request's id.
 
 import logging
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import strawberry
@@ -23,6 +24,9 @@ logger = logging.getLogger("signate.graphql")
 INTERNAL = "INTERNAL"
 PATIENCE_AFTER_A_LOSS = "10ms"
 ResultT = TypeVar("ResultT")
+
+# How many mutations of the operation did what they were asked to (graph.idempotency asks).
+mutations_done: ContextVar[int] = ContextVar("graph_mutations_done", default=0)
 
 
 @strawberry.type(
@@ -67,7 +71,8 @@ def attempt(write: Callable[[], ResultT]) -> tuple[ResultT | None, list[UserErro
     """
     try:
         with transaction.atomic():
-            return write(), []
+            result = write()
+        mutations_done.set(mutations_done.get() + 1)
     except TenantRequired:
         raise
     except DomainError as error:
@@ -82,6 +87,7 @@ def attempt(write: Callable[[], ResultT]) -> tuple[ResultT | None, list[UserErro
         return None, user_errors(
             Conflict("Somebody else is changing the same at this moment; try again.")
         )
+    return result, []
 
 
 def cause_of(error: GraphQLError) -> Exception | None:
@@ -107,7 +113,7 @@ def rendered(error: GraphQLError, request_id: str) -> dict[str, Any]:
     if error.path is not None:
         shown["path"] = list(error.path)
     if cause is None:
-        shown["extensions"] = {"code": ErrorCode.INVALID.value}
+        shown["extensions"] = {"code": ErrorCode.INVALID.value, **(error.extensions or {})}
     elif isinstance(cause, DomainError):
         shown["message"] = cause.message
         shown["extensions"] = {"code": cause.code.value}

@@ -7,7 +7,8 @@ told their own memberships and nothing else.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Annotated, cast
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from django.db.models import (
     Expression,
     ExpressionWrapper,
     F,
+    Q,
     QuerySet,
     TextField,
     UUIDField,
@@ -25,6 +27,8 @@ from django.db.models import (
 )
 from strawberry import UNSET, relay
 
+from assets.search import MAX_NEEDLE
+from graph.accounts import AccountFields
 from graph.columns import (
     Keyed,
     Listed,
@@ -51,8 +55,9 @@ from graph.enums import OrderDirection, described
 from graph.inputs import is_given
 from graph.selections import Selection, selected
 from tenancy import models
-from tenancy.errors import PermissionDenied
+from tenancy.errors import InvalidInput, PermissionDenied
 from tenancy.permissions import Role
+from tenancy.tenants import clean_text
 
 if TYPE_CHECKING:
     from graph.tenants import Tenant
@@ -169,6 +174,14 @@ class MembershipFilter:
     is_active: bool | None = strawberry.field(
         description="Whether it opens anything.", default=UNSET
     )
+    search: str | None = strawberry.field(
+        description=(
+            "The person's username, first name, last name or e-mail address contains this, "
+            "whatever the case of letters: `ada`. 200 characters at most; everybody when it is "
+            "empty."
+        ),
+        default=UNSET,
+    )
 
     def narrow(self, rows: QuerySet[models.Membership]) -> QuerySet[models.Membership]:
         """Return the rows that meet the filter."""
@@ -176,7 +189,22 @@ class MembershipFilter:
             rows = rows.filter(role__in=self.role)
         if is_given(self.is_active):
             rows = rows.filter(is_active=self.is_active)
+        if is_given(self.search):
+            rows = rows.filter(_found_by(self.search))
         return rows
+
+
+def _found_by(text: str) -> Q:
+    field = ("filter", "search")
+    if len(text) > MAX_NEEDLE:
+        raise InvalidInput(f"A search can have {MAX_NEEDLE} characters at most.", field=field)
+    try:
+        text = clean_text(text).strip()
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=field) from None
+    # A tenant has few members: their rows are read by its index, and looked at one by one.
+    names = ("username", "first_name", "last_name", "email")
+    return reduce(or_, (Q(**{f"user__{name}__icontains": text}) for name in names))
 
 
 def readable(
@@ -244,7 +272,7 @@ def users_by_keys(
 
 
 @strawberry.type(description="Whoever asks: you.")
-class Viewer(relay.Node):
+class Viewer(AccountFields, relay.Node):
     """The signed-in person, in the entered tenant if there is one."""
 
     row: strawberry.Private[models.User]

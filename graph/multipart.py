@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import UnreadablePostError
@@ -18,7 +19,14 @@ from django.http.multipartparser import MultiPartParserError
 
 from assets.upload_streams import AROUND_FILES_BYTES, MAX_FILES, UploadHandler
 from assets.uploads import require_room
-from graph.requests import BadRequest, Parameters, json_of, parameters_of
+from graph.requests import (
+    BadRequest,
+    Parameters,
+    is_preflighted,
+    json_of,
+    parameters_of,
+    require_plain,
+)
 from rls import acting_as
 from tenancy.credentials import csrf_refusal
 from tenancy.errors import DomainError, ErrorCode, StorageFull
@@ -31,13 +39,6 @@ if TYPE_CHECKING:
 
 MULTIPART_TYPE = "multipart/form-data"
 MAX_PATHS = 100
-# A page of another origin can send these only after asking us, which we never allow.
-PREFLIGHT_HEADERS = (
-    "X-Requested-With",
-    "Apollo-Require-Preflight",
-    "GraphQL-Preflight",
-    "X-Tenant-ID",
-)
 _STATUSES = {
     ErrorCode.QUOTA_EXCEEDED: 413,
     ErrorCode.FORBIDDEN: 403,
@@ -65,7 +66,7 @@ def forgery(request: SignateRequest) -> str | None:
         )
         reason = csrf_refusal(bodiless)
         return reason and f"CSRF: {reason}"
-    if any(name in request.headers for name in PREFLIGHT_HEADERS):
+    if is_preflighted(request):
         return None
     # A browser adds a password that it knows to requests of any page.
     is_browser = "Origin" in request.headers or request.headers.get(
@@ -86,6 +87,7 @@ def received(request: SignateRequest) -> Iterator[Parameters]:
     Raises BadRequest for what is no such request, and for one that is too large for the tenant,
     before anything of it is read. Files that nobody used are removed afterwards.
     """
+    require_plain(request)
     length = _length(request)
     try:
         with acting_as(request.actor, read_only=True):
@@ -156,6 +158,8 @@ def _field(request: SignateRequest, name: str) -> Any:
     text = request.POST.get(name)
     if text is None:
         raise BadRequest(f"The field `{name}` is missing.")
+    if len(text) > settings.GRAPHQL_MAX_BODY_BYTES:
+        raise BadRequest(f"`{name}` is too large.", 413, code=ErrorCode.LIMIT_EXCEEDED)
     return json_of(text.encode(errors="surrogatepass"), f"`{name}`")
 
 

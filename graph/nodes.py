@@ -12,13 +12,17 @@ import strawberry
 from strawberry import relay
 
 from graph import (
+    accounts,
     assets,
+    audit,
     backups,
     capabilities,
     devices,
+    invitations,
     members,
     playback,
     tenants,
+    tokens,
     uploads,
 )
 from graph.columns import query
@@ -30,10 +34,13 @@ from tenancy.errors import InvalidInput
 MAX_NODES = 100
 
 READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = {
+    "ApiToken": tokens.by_keys,
     "Asset": assets.by_keys,
+    "AuditEntry": audit.by_keys,
     "Backup": backups.backups_by_keys,
     "Capability": capabilities.by_keys,
     "Device": devices.by_keys,
+    "Invitation": invitations.by_keys,
     "Membership": members.by_keys,
     "PlaybackDay": playback.by_keys,
     "Restore": backups.restores_by_keys,
@@ -41,6 +48,7 @@ READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = 
     "TenantSettings": tenants.settings_by_keys,
     "UploadSession": uploads.by_keys,
     "User": members.users_by_keys,
+    "UserSession": accounts.by_keys,
     "Viewer": members.viewers_by_keys,
 }
 

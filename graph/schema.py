@@ -7,21 +7,27 @@ import strawberry
 from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
+from graph.accounts import AccountMutations
 from graph.assets import AssetQueries
+from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
 from graph.bulk import BulkMutations
 from graph.capabilities import CapabilityMutations, CapabilityQueries
 from graph.devices import DeviceMutations, DeviceQueries
 from graph.documents import Executor, Prepared
+from graph.invitations import InvitationMutations, InvitationQueries
 from graph.library import AssetMutations
 from graph.members import MemberQueries
+from graph.memberships import MembershipMutations
 from graph.nodes import NodeQueries
 from graph.playback import PlaybackMutations, PlaybackQueries
 from graph.players import PlayerMutations
 from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
+from graph.subscriptions import Subscription
 from graph.tags import TagQueries
 from graph.tenants import TenantMutations, TenantQueries
+from graph.tokens import TokenMutations, TokenQueries
 from graph.uploads import UploadMutations, UploadQueries
 
 
@@ -33,9 +39,12 @@ from graph.uploads import UploadMutations, UploadQueries
 )
 class Query(
     MemberQueries,
+    InvitationQueries,
     TenantQueries,
     AssetQueries,
     TagQueries,
+    AuditQueries,
+    TokenQueries,
     CapabilityQueries,
     DeviceQueries,
     UploadQueries,
@@ -56,7 +65,10 @@ class Query(
     )
 )
 class Mutation(
+    TokenMutations,
     TenantMutations,
+    MembershipMutations,
+    InvitationMutations,
     AssetMutations,
     BulkMutations,
     UploadMutations,
@@ -66,6 +78,7 @@ class Mutation(
     PlayerMutations,
     PlaybackMutations,
     ShareMutations,
+    AccountMutations,
 ):
     """The root of writes."""
 
@@ -73,6 +86,7 @@ class Mutation(
 schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     extensions=[Prepared],
     execution_context_class=Executor,
     config=StrawberryConfig(

@@ -74,7 +74,8 @@ class TenantSettings(Keyed, relay.Node):
     secondary_color: str = column("The tenant's second colour: `#6c757d`.")
     email_notifications: bool = column("Whether the tenant wants notices by e-mail.")
     require_2fa: bool = column(
-        "Whether members are to need a second factor. Kept; nothing asks for one yet.",
+        "Whether members need a second factor: without one, nothing here is open to them but "
+        "setting it up, and a username and password alone (Basic) are refused.",
         name="require2fa",
     )
     updated_at: datetime = column("When anybody last changed them.")

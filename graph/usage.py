@@ -5,7 +5,7 @@ import strawberry
 from graph.context import Context
 from graph.scalars import BigInt
 from tenancy.limits import BYTES_PER_GB
-from tenancy.models import Membership, Tenant, TenantUsage
+from tenancy.models import Tenant, TenantUsage
 
 
 @strawberry.type(
@@ -29,12 +29,14 @@ class Usage:
         description="How many players it has; revoked ones do not count."
     )
     max_devices: int = strawberry.field(description="How many players it may have.")
-    members: int = strawberry.field(description="How many members it has, deactivated ones too.")
+    members: int = strawberry.field(
+        description="How many members it has; deactivated ones and invitations do not count."
+    )
     max_members: int = strawberry.field(description="How many members it may have: `maxUsers`.")
 
 
 def usage_of(context: Context, tenant: Tenant) -> Usage:
-    """Return the entered tenant's usage: one row, and a count of its members."""
+    """Return the entered tenant's usage: one row."""
     counted = TenantUsage.objects.filter(tenant_id=context.actor.entered()).first()
     return Usage(
         assets=BigInt(counted.assets if counted else 0),
@@ -43,6 +45,6 @@ def usage_of(context: Context, tenant: Tenant) -> Usage:
         max_bytes=BigInt(tenant.storage_quota_gb * BYTES_PER_GB),
         devices=BigInt(counted.devices if counted else 0),
         max_devices=tenant.max_devices,
-        members=Membership.objects.filter(tenant_id=tenant.pk).count(),
+        members=counted.members if counted else 0,
         max_members=tenant.max_users,
     )

@@ -8,6 +8,7 @@ Nothing here knows a noun.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -16,26 +17,35 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.csrf import csrf_exempt
 from strawberry.django.views import GraphQLView
 
-from graph import compiled, graphiql, multipart, requests
+from graph import compiled, graphiql, multipart, persisted, requests
 from graph.context import Context
-from graph.documents import Refused, is_query, operation_of
+from graph.documents import Refused, is_query, is_subscription, prepare, root_fields
 from graph.errors import cause_of, is_expected, rendered
+from graph.idempotency import once
+from graph.limits import REFUSED_COST, owner_of, spend
 from graph.requests import BadRequest, Parameters
 from graph.schema import schema
 from rls import acting_as
 from tenancy.credentials import csrf_refusal
-from tenancy.errors import ErrorCode, NotSignedIn, TenantRequired
+from tenancy.errors import ErrorCode, NotSignedIn, RateLimited, TenantRequired
 from tenancy.middleware import refusal
-from tenancy.views import sign_in_url
+from tenancy.views import second_factor_url, sign_in_url
 
 if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
     from graphql import GraphQLError, OperationDefinitionNode
     from strawberry.types import ExecutionResult
 
+    from graph.documents import Operation
+    from graph.limits import Cost
+    from graph.persisted import Source
     from tenancy.middleware import SignateRequest
 
 logger = logging.getLogger("signate.graphql")
+
+
+# All that is open to somebody who has to set up a second factor first.
+ENROLMENT = frozenset({"__typename", "me", "beginSecondFactor", "confirmSecondFactor"})
 
 
 class GraphView(GraphQLView[Context, None]):
@@ -62,6 +72,8 @@ class GraphView(GraphQLView[Context, None]):
             return None
         if not request.actor.is_signed_in:
             return HttpResponseRedirect(sign_in_url(request))
+        if request.confined is not None:
+            return HttpResponseRedirect(second_factor_url(request.get_full_path()))
         return graphiql.page(request)
 
     def admit(self, request: SignateRequest) -> None:
@@ -88,11 +100,14 @@ class GraphView(GraphQLView[Context, None]):
         if request.credential != "session":
             return
         if request.method == "GET":
-            raise BadRequest(
-                "Use POST: GET is for requests with an Authorization header.",
-                405,
-                headers={"Allow": "POST"},
-            )
+            if "query" in request.GET or not requests.is_same_origin(request):
+                raise BadRequest(
+                    "Use POST: GET is for requests with an Authorization header, and for "
+                    "persisted documents of our own pages.",
+                    405,
+                    headers={"Allow": "POST"},
+                )
+            return
         reason = csrf_refusal(request)
         if reason is not None:
             raise BadRequest(f"CSRF: {reason}", 403, code=ErrorCode.FORBIDDEN)
@@ -104,39 +119,76 @@ class GraphView(GraphQLView[Context, None]):
     def answer(self, request: SignateRequest, asked: Parameters) -> HttpResponse:
         """Return the response to a well-formed request."""
         try:
-            document, operation = operation_of(schema, asked.query, asked.operation_name)
+            source, operation = self.prepare(request, asked)
+            cost = self.spend(request, operation.cost)
         except Refused as refused:
+            self.spend(request, REFUSED_COST)
             errors = [rendered(error, request.id) for error in refused.errors]
             return requests.respond(request, requests.errors_body(errors))
-        if request.method == "GET" and not is_query(operation):
+        if request.method == "GET" and not is_query(operation.node):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
-        context = Context(request=request, actor=request.actor, document=document)
+        if is_subscription(operation.node):
+            raise BadRequest("Subscriptions go over a WebSocket (graphql-transport-ws).")
+        if request.confined is not None and not root_fields(operation) <= ENROLMENT:
+            raise BadRequest(request.confined.message, 403, code=request.confined.code)
+        persisted.keep(source, request.actor)
+        context = Context(request=request, actor=request.actor, document=operation.document)
+
         road = "executor"
-        if is_query(operation):
-            read = compiled.answer(
-                schema, asked.query, asked.operation_name, operation, asked.variables, context
-            )
+        if is_query(operation.node):
+            text, name = source.text, asked.operation_name
+            read = compiled.answer(schema, text, name, operation.node, asked.variables, context)
             if read.data is not None:
-                return requests.respond_data(request, read.data, _road("compiled"))
+                extensions = {**_road("compiled"), "cost": cost.shown()}
+                return requests.respond_data(request, read.data, extensions)
             if read.failure is not None:
-                return self.conclude(request, operation, read.failure)
+                return self.conclude(request, operation.node, read.failure, cost)
             road = f"executor: {read.reason}"
-        with acting_as(request.actor, read_only=is_query(operation)):
+
+        def execute() -> HttpResponse:
             result = schema.execute_sync(
-                asked.query,
+                source.text,
                 variable_values=asked.variables,
                 context_value=context,
                 operation_name=asked.operation_name,
                 operation_extensions=asked.extensions,
             )
             result.extensions = {**(result.extensions or {}), **_road(road)}
-            return self.conclude(request, operation, result)
+            return self.conclude(request, operation.node, result, cost)
+
+        with acting_as(request.actor, read_only=is_query(operation.node)):
+            return once(request, operation.node, replace(asked, query=source.text), execute)
+
+    def prepare(self, request: SignateRequest, asked: Parameters) -> tuple[Source, Operation]:
+        """Return the document and the operation in it that is to run; raises Refused."""
+        source = persisted.source_of(asked, request.actor, request.credential)
+        operation = prepare(
+            schema,
+            source.text,
+            asked.operation_name,
+            asked.variables,
+            owner=owner_of(request.actor),
+        )
+        return source, operation
+
+    def spend(self, request: SignateRequest, cost: int) -> Cost:
+        """Take what a request costs from its actor's budget; raises BadRequest when it is spent."""
+        try:
+            return spend(request.actor, cost)
+        except RateLimited as error:
+            raise BadRequest(
+                error.message,
+                429,
+                code=error.code,
+                headers={"Retry-After": str(error.retry_after)},
+            ) from error
 
     def conclude(
         self,
         request: SignateRequest,
         operation: OperationDefinitionNode,
         result: ExecutionResult,
+        cost: Cost,
     ) -> HttpResponse:
         """Return the response to what was executed; undo all of it where it must not stay.
 
@@ -157,8 +209,7 @@ class GraphView(GraphQLView[Context, None]):
         # Without a path nothing was executed: variables that do not fit, say.
         if result.data is not None or not errors or any(error.path for error in errors):
             body["data"] = result.data
-        if result.extensions:
-            body["extensions"] = result.extensions
+        body["extensions"] = {**(result.extensions or {}), "cost": cost.shown()}
         return requests.respond(request, body)
 
 

@@ -41,6 +41,15 @@ def _number(name: str, default: int) -> int:
         raise ImproperlyConfigured(message) from None
 
 
+def _one_of(name: str, values: tuple[str, ...]) -> str:
+    """Return one of `values`, the first by default."""
+    value = _text(name, values[0]).lower()
+    if value not in values:
+        message = f"{name} must be one of {', '.join(values)}; got {value!r}."
+        raise ImproperlyConfigured(message)
+    return value
+
+
 def _names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
@@ -86,6 +95,8 @@ DEBUG = _flag("SIGNATE_DEBUG")
 # Without a key of its own a process gets one that dies with it: nothing signed elsewhere is valid
 # here and nothing signed here is valid elsewhere, which is safe and quickly noticed.
 SECRET_KEY = _text("SIGNATE_SECRET_KEY") or secrets.token_urlsafe(50)
+# Keys of before: what they signed is still read, and nothing new is signed with them.
+SECRET_KEY_FALLBACKS = _names("SIGNATE_SECRET_KEY_FALLBACKS")
 PLATFORM_DOMAIN = _text("SIGNATE_PLATFORM_DOMAIN", "signage.app").lower()
 # Hosts are judged by tenancy.resolution, which knows tenants' own domains; Django's list, which
 # knows none, is therefore open, and tenancy.middleware refuses what is not a host before any view.
@@ -105,6 +116,7 @@ INSTALLED_APPS = [
     "assets",
     "graph",
     "strawberry_django",
+    "corsheaders",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -117,6 +129,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "tenancy.middleware.HostMiddleware",
+    # Before whoever refuses: a page can read only what these headers allow.
+    "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "tenancy.middleware.ActorMiddleware",
@@ -146,6 +160,9 @@ if _text("DATABASE_WORKER_URL"):
     DATABASES["worker"] = _database(_text("DATABASE_WORKER_URL"), pooled=False)
 DATABASE_SUPERUSER_URL = _text("DATABASE_SUPERUSER_URL")
 DATABASE_ROUTERS = ["rls.router.OwnerMigrates"]
+# Statements that are asked all the time are prepared; a PgBouncer in transaction mode has to be of
+# version 1.21 or later for it.
+PREPARED_STATEMENTS = _flag("SIGNATE_PREPARED_STATEMENTS", default=True)
 # Citus refuses sub-SELECTs in policies; everywhere else they let PostgreSQL evaluate the context
 # once per statement instead of once per row.
 RLS_CITUS = _flag("SIGNATE_CITUS")
@@ -190,7 +207,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/graphql"
 # Cookies belong to one host: a session of one tenant's host is never sent to another's.
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+# The cookie names a row of tenancy.sessions, which is what can be listed and ended.
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = SITE_SCHEME == "https"
@@ -204,6 +222,11 @@ SECURE_HSTS_SECONDS = _number("SIGNATE_HSTS_SECONDS", 0)
 if _flag("SIGNATE_BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# Who may make themselves an account: nobody, who was invited, or whoever has an e-mail address.
+SIGN_UP = _text("SIGNATE_SIGN_UP", "invited").lower()
+if SIGN_UP not in {"closed", "invited", "open"}:
+    raise ImproperlyConfigured("SIGNATE_SIGN_UP must be closed, invited or open.")
+
 # A verified Basic credential is remembered this long (seconds), bound to its version.
 BASIC_REMEMBERED_SECONDS = 300
 # Wrong passwords in LOGIN_WINDOW_SECONDS before an account or an address has to wait.
@@ -212,10 +235,108 @@ LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
 # Requests that one capability address is good for in a minute.
 CAPABILITY_REQUESTS_PER_MINUTE = _number("SIGNATE_CAPABILITY_REQUESTS_PER_MINUTE", 300)
 LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
+# Wrong codes of a second factor in SECOND_FACTOR_WINDOW_SECONDS before a person has to wait. There
+# are a million codes, three of them right at any time.
+SECOND_FACTOR_WINDOW_SECONDS = 900
+SECOND_FACTOR_FAILURES = _number("SIGNATE_SECOND_FACTOR_FAILURES", 5)
+
+# --- GraphQL ----------------------------------------------------------------------------------
+# What one operation may ask for (graph.limits); docs/graphql-http.md says what each one counts.
+GRAPHQL_LIMITS = {
+    "tokens": _number("SIGNATE_GRAPHQL_MAX_TOKENS", 1_000),
+    "depth": _number("SIGNATE_GRAPHQL_MAX_DEPTH", 10),
+    "aliases": _number("SIGNATE_GRAPHQL_MAX_ALIASES", 30),
+    "root_fields": _number("SIGNATE_GRAPHQL_MAX_ROOT_FIELDS", 20),
+    "mutations": _number("SIGNATE_GRAPHQL_MAX_MUTATIONS", 5),
+    "cost": _number("SIGNATE_GRAPHQL_MAX_COST", 20_000),
+    "fields": 1_000,
+    "repeated_fields": 20,
+    "directives": 50,
+    "variables": 100,
+    # Characters of a document, and of one literal in it.
+    "document": 20_000,
+    "literal": 10_000,
+    # In all variables together, lists and objects counted item by item.
+    "variable_values": 10_000,
+    # What tools ask the schema about itself goes deeper than anything else, and comes to 134,000.
+    "introspection_depth": 20,
+    "introspection": 200_000,
+}
+# What an actor may spend in a minute, in the same units as "cost"; 0 for as much as anybody likes.
+GRAPHQL_BUDGET = _number("SIGNATE_GRAPHQL_BUDGET", 20_000_000)
+# Operations of one socket at once, and of one actor's sockets in one process.
+GRAPHQL_SUBSCRIPTIONS_PER_SOCKET = _number("SIGNATE_GRAPHQL_SUBSCRIPTIONS_PER_SOCKET", 50)
+GRAPHQL_SUBSCRIPTIONS_PER_ACTOR = _number("SIGNATE_GRAPHQL_SUBSCRIPTIONS_PER_ACTOR", 200)
+# Bytes of one request without files.
+GRAPHQL_MAX_BODY_BYTES = _number("SIGNATE_GRAPHQL_MAX_BODY_BYTES", 65_536)
+# Documents of manifests (manage.py trust_documents): not looked for, run by their ids beside all
+# others, or nothing else run for who comes with one of these credentials.
+TRUSTED_DOCUMENTS = _one_of("SIGNATE_TRUSTED_DOCUMENTS", ("off", "on", "only"))
+TRUSTED_DOCUMENTS_FOR = _names(
+    "SIGNATE_TRUSTED_DOCUMENTS_FOR", "session,basic,token,device,capability"
+)
+# Pages of other origins that may use GraphQL from a browser; `*` for all of them.
+_ORIGINS = _names("SIGNATE_CORS_ORIGINS")
+CORS_ALLOW_ALL_ORIGINS = _ORIGINS == ["*"]
+CORS_ALLOWED_ORIGINS = [] if CORS_ALLOW_ALL_ORIGINS else _ORIGINS
+# Whether they may do so as whoever is signed in here, by cookie; needs origins by name.
+CORS_ALLOW_CREDENTIALS = _flag("SIGNATE_CORS_CREDENTIALS")
+if CORS_ALLOW_CREDENTIALS and "*" in _ORIGINS:
+    raise ImproperlyConfigured("SIGNATE_CORS_CREDENTIALS needs SIGNATE_CORS_ORIGINS by name.")
+CSRF_TRUSTED_ORIGINS = CORS_ALLOWED_ORIGINS if CORS_ALLOW_CREDENTIALS else []
+CORS_URLS_REGEX = r"^/graphql$"
+CORS_ALLOW_METHODS = ["GET", "POST"]
+CORS_ALLOW_HEADERS = [
+    "accept",
+    "apollo-require-preflight",
+    "authorization",
+    "content-type",
+    "graphql-preflight",
+    "idempotency-key",
+    "if-none-match",
+    "x-csrftoken",
+    "x-request-id",
+    "x-requested-with",
+    "x-tenant-id",
+]
+CORS_EXPOSE_HEADERS = ["etag", "retry-after", "x-request-id"]
+
+# --- sockets ----------------------------------------------------------------------------------
+# Requests that a process of project.asgi works on at once.
+ASGI_THREADS = _number("SIGNATE_ASGI_THREADS", 4)
+# Open at once in one process, and of one credential's owner in it.
+SOCKETS = _number("SIGNATE_SOCKETS", 5000)
+SOCKETS_PER_ACTOR = _number("SIGNATE_SOCKETS_PER_ACTOR", 100)
+
+# --- members ----------------------------------------------------------------------------------
+# How long an invitation is good for, and how many a tenant may send in an hour.
+INVITATION_DAYS = _number("SIGNATE_INVITATION_DAYS", 7)
+INVITATIONS_PER_HOUR = _number("SIGNATE_INVITATIONS_PER_HOUR", 100)
+# When a member was last there is written once in so many seconds at most; 0 never writes it.
+LAST_ACCESS_SECONDS = _number("SIGNATE_LAST_ACCESS_SECONDS", 300)
+
+# --- e-mail -----------------------------------------------------------------------------------
+# Without a host mails are printed, which is for trying things out.
+EMAIL_HOST = _text("SIGNATE_EMAIL_HOST")
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if EMAIL_HOST
+    else "django.core.mail.backends.console.EmailBackend"
+)
+EMAIL_PORT = _number("SIGNATE_EMAIL_PORT", 587)
+EMAIL_HOST_USER = _text("SIGNATE_EMAIL_USER")
+EMAIL_HOST_PASSWORD = _text("SIGNATE_EMAIL_PASSWORD")
+EMAIL_USE_TLS = _flag("SIGNATE_EMAIL_TLS", default=True)
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = _text("SIGNATE_EMAIL_FROM", f"Signate <no-reply@{PLATFORM_DOMAIN}>")
 
 # --- proof of play ----------------------------------------------------------------------------
 # Days of it that a tenant keeps; older ones are removed, the assets' own counts are not.
 PLAYBACK_DAYS = _number("SIGNATE_PLAYBACK_DAYS", 400)
+
+# --- audit log --------------------------------------------------------------------------------
+# Days of it that are kept; fewer than 30 cannot be had, the database itself keeps those.
+AUDIT_DAYS = _number("SIGNATE_AUDIT_DAYS", 730)
 
 # --- files, language, logs --------------------------------------------------------------------
 STATIC_URL = "/static/"

@@ -6,7 +6,6 @@ from django.urls import include, path, re_path
 from assets.legacy.pages import no_page
 from assets.share_views import no_share, share
 from graph.view import graphql
-from tenancy import views as tenancy_views
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -39,8 +38,7 @@ handler500 = server_error
 urlpatterns = [
     path("", home),
     path("graphql", graphql, name="graphql"),
-    path("login/", tenancy_views.sign_in, name="login"),
-    path("logout/", tenancy_views.sign_out, name="logout"),
+    path("", include("tenancy.account_urls")),
     path("healthz", healthz),
     path("media/", include("assets.urls")),
     path("share/<str:token>", share, name="share"),
@@ -48,6 +46,7 @@ urlpatterns = [
     # Before the addresses of assets, which answer for everything else below /api.
     path("", include("assets.legacy.device_urls")),
     path("", include("assets.legacy.backup_urls")),
+    path("", include("assets.legacy.schema_urls")),
     path("api", no_page),
     path("api/", include("assets.legacy.urls")),
     path("uploads/", include("assets.upload_urls")),

@@ -13,6 +13,7 @@ from rls.operations import (
     LookupColumns,
     TenantForeignKey,
     TenantWall,
+    WorkerRetention,
 )
 from rls.reading import fetch_one
 
@@ -24,6 +25,7 @@ __all__ = [
     "LookupColumns",
     "TenantForeignKey",
     "TenantWall",
+    "WorkerRetention",
     "acting_as",
     "current_actor",
     "fetch_one",

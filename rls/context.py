@@ -32,6 +32,10 @@ class Acting(Protocol):
     def user_id(self) -> UUID | None:
         """The person acting, if it is one."""
 
+    @property
+    def opens_own_rows(self) -> bool:
+        """Whether what is the person's own, in no tenant, is open to them."""
+
 
 ActingT = TypeVar("ActingT", bound=Acting)
 
@@ -56,9 +60,15 @@ def is_inside() -> bool:
     return _actor.get() is not None
 
 
-def _set_local(using: str, actor: Acting | None, *, read_only: bool = False) -> None:
+def context_of(actor: Acting | None) -> tuple[str, str]:
+    """Return the values of the two settings while `actor` acts: the tenant's, the person's."""
     tenant = str(actor.tenant_id) if actor and actor.tenant_id else ""
-    user = str(actor.user_id) if actor and actor.user_id else ""
+    user = str(actor.user_id) if actor and actor.user_id and actor.opens_own_rows else ""
+    return tenant, user
+
+
+def _set_local(using: str, actor: Acting | None, *, read_only: bool = False) -> None:
+    tenant, user = context_of(actor)
     settings = [(TENANT_SETTING, tenant), (USER_SETTING, user)]
     if read_only:
         settings.append(("transaction_read_only", "on"))

@@ -21,6 +21,7 @@ from rls.operations import (
     LookupColumns,
     TenantForeignKey,
     TenantWall,
+    WorkerRetention,
 )
 from rls.policies import Policy, lookup_policy
 
@@ -36,6 +37,7 @@ class Declared:
     walls: dict[str, tuple[str, ...]] = field(default_factory=dict)
     globals: dict[str, GlobalTable] = field(default_factory=dict)
     lookups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    retentions: dict[str, WorkerRetention] = field(default_factory=dict)
     # Their bodies, by name.
     functions: dict[str, str] = field(default_factory=dict)
     # Table, column and target of every composite foreign key.
@@ -46,12 +48,14 @@ class Declared:
         given = list(self.globals[table].policies) if table in self.globals else []
         if table in self.lookups:
             given.append(lookup_policy(table))
+        if table in self.retentions:
+            given += self.retentions[table].policies
         return {policy.name: policy for policy in given}
 
     def grants(self, table: str) -> set[tuple[str, str]]:
         """Return the (role, privilege) pairs on the whole of `table` that were declared."""
         privileges = self.walls.get(table, ())
-        worker: tuple[str, ...] = ()
+        worker: tuple[str, ...] = ("DELETE",) if table in self.retentions else ()
         if table in self.globals:
             declared = self.globals[table]
             worker = declared.worker
@@ -65,6 +69,8 @@ class Declared:
         triples = {(LOOKUP, "SELECT", column) for column in self.lookups.get(table, ())}
         if table in self.globals:
             triples |= {(APP, "SELECT", column) for column in self.globals[table].select}
+        if table in self.retentions:
+            triples |= {(WORKER, "SELECT", column) for column in self.retentions[table].columns}
         return triples
 
 
@@ -94,6 +100,8 @@ def declared() -> Declared:
                 result.globals[operation.table] = operation
             elif isinstance(operation, LookupColumns):
                 result.lookups[operation.table] = operation.columns
+            elif isinstance(operation, WorkerRetention):
+                result.retentions[operation.table] = operation
             elif isinstance(operation, DefinerFunction):
                 result.functions[operation.name] = operation.body
             elif isinstance(operation, TenantForeignKey):

@@ -198,6 +198,57 @@ class GlobalTable(SqlOperation):
         return f"Declare the global table {self.table}"
 
 
+class WorkerRetention(SqlOperation):
+    """Let the worker remove rows of a tenant-owned table once they are old, across tenants.
+
+    For what the application itself may not delete. The worker's login sees the age and the key of
+    rows that are past `days` and nothing of younger ones: however it is asked, those stay.
+    """
+
+    def __init__(self, table: str, *, column: str, days: int) -> None:
+        """`column` is when a row was made; `days` is the youngest that can ever be removed."""
+        self.table = table
+        self.column = column
+        self.days = days
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """The columns the worker may read."""
+        return "id", self.column
+
+    @property
+    def policies(self) -> tuple[policies.Policy, ...]:
+        """What shows the worker old rows, and lets it remove them."""
+        # As PostgreSQL prints it, so that the audit can compare.
+        old = f"{self.column} < now() - '{self.days} days'::interval"
+        return tuple(
+            policies.Policy(f"{self.table}_old_{name.lower()}", name, using=old, role=WORKER)
+            for name in ("SELECT", "DELETE")
+        )
+
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return the grants and the policies."""
+        del models
+        columns = ", ".join(map(policies.quote, self.columns))
+        return [
+            f"GRANT SELECT ({columns}), DELETE ON {policies.quote(self.table)} TO {WORKER}",
+            *(policy.sql(self.table) for policy in self.policies),
+        ]
+
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what takes them back."""
+        del models
+        table = policies.quote(self.table)
+        return [
+            *(f"DROP POLICY {policies.quote(policy.name)} ON {table}" for policy in self.policies),
+            f"REVOKE ALL ON {table} FROM {WORKER}",
+        ]
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Let the worker remove rows of {self.table} after {self.days} days"
+
+
 class TenantForeignKey(SqlOperation):
     """Add the composite foreign key behind a Django field made with `db_constraint=False`.
 
@@ -248,11 +299,19 @@ class DefinerFunction(SqlOperation):
 
     It runs as the look-up role, which may read only the columns that `LookupColumns` granted, with
     a pinned search_path; only `caller` may call it. A column hides an argument of the same name:
-    call arguments something else.
+    call arguments something else. `replaces` is the body that a function of the same signature has
+    had so far: code that knows the older one goes on while it is exchanged.
     """
 
     def __init__(
-        self, name: str, arguments: str, returns: str, body: str, *, caller: str = APP
+        self,
+        name: str,
+        arguments: str,
+        returns: str,
+        body: str,
+        *,
+        caller: str = APP,
+        replaces: str = "",
     ) -> None:
         """`arguments` and `returns` are SQL; `body` is one SQL query."""
         self.name = name
@@ -260,18 +319,24 @@ class DefinerFunction(SqlOperation):
         self.returns = returns
         self.body = body
         self.caller = caller
+        self.replaces = replaces
+
+    def _definition(self, verb: str, body: str) -> str:
+        return (
+            f"{verb} FUNCTION {self.name}({self.arguments}) RETURNS {self.returns} LANGUAGE sql "
+            "STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
+            f"AS $body$ {body} $body$"
+        )
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what creates the function and hands it to the look-up role."""
         del models
+        if self.replaces:
+            # Its owner and its grants stay.
+            return [self._definition("CREATE OR REPLACE", self.body)]
         signature = f"{self.name}({self.arguments})"
-        create = (
-            f"CREATE FUNCTION {signature} RETURNS {self.returns} LANGUAGE sql STABLE "
-            "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
-            f"AS $body$ {self.body} $body$"
-        )
         return [
-            create,
+            self._definition("CREATE", self.body),
             f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC",
             f"GRANT EXECUTE ON FUNCTION {signature} TO {self.caller}",
             # Changing a function's owner asks that the new owner could have created it.
@@ -281,8 +346,10 @@ class DefinerFunction(SqlOperation):
         ]
 
     def backward_sql(self, models: Models) -> list[str]:
-        """Return what drops the function."""
+        """Return what drops the function, or gives it back the body it had."""
         del models
+        if self.replaces:
+            return [self._definition("CREATE OR REPLACE", self.replaces)]
         return [f"DROP FUNCTION {self.name}({self.arguments})"]
 
     def describe(self) -> str:
@@ -291,22 +358,32 @@ class DefinerFunction(SqlOperation):
 
 
 class LookupColumns(SqlOperation):
-    """Let definer functions read these columns of every row of a table, across tenants."""
+    """Let definer functions read these columns of every row of a table, across tenants.
 
-    def __init__(self, table: str, columns: tuple[str, ...]) -> None:
+    `added` are those of `columns` that an earlier migration did not grant; without, none were.
+    """
+
+    def __init__(
+        self, table: str, columns: tuple[str, ...], *, added: tuple[str, ...] = ()
+    ) -> None:
         """Grant `columns` of `table` to the look-up role."""
         self.table = table
         self.columns = columns
+        self.added = added
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what grants the columns and lets the look-up role past the wall, to read."""
         del models
-        return policies.lookup_sql(self.table, self.columns)
+        # The policy that lets it past the wall is the first one's.
+        return policies.lookup_sql(self.table, self.added or self.columns)[: 1 if self.added else 2]
 
     def backward_sql(self, models: Models) -> list[str]:
         """Return what takes it back."""
         del models
         table = policies.quote(self.table)
+        if self.added:
+            columns = ", ".join(map(policies.quote, self.added))
+            return [f"REVOKE SELECT ({columns}) ON {table} FROM {LOOKUP}"]
         return [
             f"DROP POLICY {policies.quote(self.table + '_lookup')} ON {table}",
             f"REVOKE ALL ON {table} FROM {LOOKUP}",

@@ -21,7 +21,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus
 from psycopg.waiting import Wait
 
-from rls.context import ContextError, acting_as, is_inside
+from rls.context import ContextError, acting_as, context_of, is_inside
 from rls.names import TENANT_SETTING, USER_SETTING
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def _alone(
     dumper = Transformer(connection)
     values = dumper.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
     types, formats = dumper.types or (), dumper.formats or ()
-    tenant = str(actor.tenant_id).encode() if actor.tenant_id else b""
-    user = str(actor.user_id).encode() if actor.user_id else b""
+    tenant, user = (value.encode() for value in context_of(actor))
     with connection.lock:
         link = connection.pgconn
         if link.transaction_status != pq.TransactionStatus.IDLE:

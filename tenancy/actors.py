@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ class ActorKind(StrEnum):
     DEVICE = "device"
     MEMBER = "member"
     OPERATOR = "operator"
+    TOKEN = "token"  # noqa: S105 -- a kind, not a secret
     LINK = "link"
     WORKER = "worker"
 
@@ -32,7 +33,8 @@ class ActorKind(StrEnum):
 class Actor:
     """Somebody, in at most one tenant, with the permissions they hold there.
 
-    Satisfies rls.Acting. `permissions` are single names, never wildcards.
+    Satisfies rls.Acting. `permissions` are single names, never wildcards. `credential` is one of
+    tenancy.audit.Credential; `address` is the client's, empty where nothing came over a network.
     """
 
     kind: ActorKind = ActorKind.ANONYMOUS
@@ -42,6 +44,23 @@ class Actor:
     membership_id: UUID | None = None
     role: Role | None = None
     device_id: UUID | None = None
+    # The API token or the capability key that was used.
+    token_id: UUID | None = None
+    # How and from where, for the audit log: who somebody is does not depend on it.
+    credential: str = field(default="", compare=False)
+    address: str = field(default="", compare=False)
+
+    def seen(self, *, credential: str = "", address: str = "") -> Actor:
+        """Return the same actor as it came: with `credential` (else its own), from `address`."""
+        return replace(self, credential=credential or self.credential, address=address)
+
+    @property
+    def opens_own_rows(self) -> bool:
+        """Whether the person's own rows are open: a token is of one tenant, and nobody's account.
+
+        The wall then shows it no other membership of its owner, and lets it change nothing of them.
+        """
+        return self.kind is not ActorKind.TOKEN
 
     @property
     def is_signed_in(self) -> bool:
@@ -76,6 +95,19 @@ class Actor:
             raise TenantRequired
         return self.tenant_id
 
+    def oneself(self) -> UUID:
+        """Return the id of the person who acts for themselves, in whatever tenant or none.
+
+        Raises NotSignedIn, and PermissionDenied for everything that is not a person's own sign-in.
+        """
+        if not self.is_signed_in:
+            message = "Sign in to do this."
+            raise NotSignedIn(message)
+        if self.kind is not ActorKind.MEMBER or self.user_id is None:
+            message = "Only a person who signed in can do this with their own account."
+            raise PermissionDenied(message)
+        return self.user_id
+
 
 ANONYMOUS = Actor()
 
@@ -104,12 +136,18 @@ def operator(tenant_id: UUID, user_id: UUID | None = None) -> Actor:
         tenant_id=tenant_id,
         user_id=user_id,
         permissions=granted(Role.OWNER),
+        credential="command",
     )
 
 
 def worker(tenant_id: UUID) -> Actor:
     """Return the worker in the tenant of a job, with every permission there and no person."""
-    return Actor(kind=ActorKind.WORKER, tenant_id=tenant_id, permissions=granted(Role.OWNER))
+    return Actor(
+        kind=ActorKind.WORKER,
+        tenant_id=tenant_id,
+        permissions=granted(Role.OWNER),
+        credential="worker",
+    )
 
 
 def device(device_id: UUID, tenant_id: UUID) -> Actor:
@@ -119,6 +157,7 @@ def device(device_id: UUID, tenant_id: UUID) -> Actor:
         tenant_id=tenant_id,
         permissions=DEVICE_PERMISSIONS,
         device_id=device_id,
+        credential="device secret",
     )
 
 
@@ -130,10 +169,26 @@ def link(tenant_id: UUID) -> Actor:
     return Actor(kind=ActorKind.LINK, tenant_id=tenant_id)
 
 
-def capability(tenant_id: UUID, permissions: Iterable[str]) -> Actor:
+def capability(key_id: UUID, tenant_id: UUID, permissions: Iterable[str]) -> Actor:
     """Return whoever has a capability address of one tenant: nobody, with what it allows."""
     return Actor(
         kind=ActorKind.CAPABILITY,
         tenant_id=tenant_id,
         permissions=PERMISSIONS.intersection(permissions),
+        token_id=key_id,
+        credential="capability",
+    )
+
+
+def token(
+    token_id: UUID, permissions: Iterable[str], user_id: UUID, membership: MembershipState
+) -> Actor:
+    """Return a program with an API token: what the token allows of what its owner may do now."""
+    return Actor(
+        kind=ActorKind.TOKEN,
+        tenant_id=membership.tenant_id,
+        user_id=user_id,
+        permissions=granted(membership.role, membership.permissions).intersection(permissions),
+        token_id=token_id,
+        credential="token",
     )

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from tenancy.audit import record, taken
 from tenancy.credentials import MembershipState
 from tenancy.errors import InvalidInput, NotFound, PermissionDenied, RateLimited
 from tenancy.keys import Key, KeyKind, make_key
@@ -72,6 +73,14 @@ def create_capability(
         permissions=wanted,
         created_by_id=actor.user_id,
     )
+    record(
+        actor,
+        "capability.created",
+        subject="Capability",
+        subject_id=row.pk,
+        label=name,
+        after=taken(row, ("name", "permissions")),
+    )
     return row, f"{Tenant.objects.get(pk=tenant_id).url}/k/{secret}/api"
 
 
@@ -89,6 +98,14 @@ def revoke_capability(*, actor: Actor, capability: UUID) -> CapabilityKey:
     if row.revoked_at is None:
         row.revoked_at = timezone.now()
         row.save(update_fields=["revoked_at"])
+        record(
+            actor,
+            "capability.revoked",
+            subject="Capability",
+            subject_id=row.pk,
+            label=row.name,
+            before=taken(row, ("name", "permissions")),
+        )
     return row
 
 

@@ -1,8 +1,8 @@
 """Commands to players: what they are told to do, in the text that Anthias's own players read.
 
-`viewer <command>[&<parameter>]` (SPEC section 10). One that listens on its channel is told at once;
-for one that is away the last few wait in Redis until its next heartbeat. Redis is a helper: with it
-away nothing is kept, one line is logged and nothing fails.
+`viewer <command>[&<parameter>]` (SPEC section 10). One that listens (on `/ws`, or on its channel in
+Redis) is told at once; for one that is away the last few wait in Redis until it is heard of again.
+Redis is a helper: with it away nothing is kept, one line is logged and nothing fails.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import logging
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from tenancy.audit import record
 from tenancy.errors import InvalidInput, NotFound
 from tenancy.events import tenant_key
 from tenancy.limits import redis_client
 from tenancy.models import Device
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     from tenancy.actors import Actor
@@ -83,6 +84,16 @@ def send_command(
     if device is not None and not keys:
         message = "There is no device with this id, or it is revoked."
         raise NotFound(message, field=("id",))
+    if keys and command != RELOAD:
+        # Looking again follows from what was written, which is in the log itself.
+        record(
+            actor,
+            "device.commanded",
+            subject="Device",
+            subject_id=device,
+            label="" if device else f"{len(keys)} devices",
+            after={"command": text.removeprefix("viewer ")},
+        )
     if keys:
         transaction.on_commit(lambda: _deliver(tenant_id, keys, text), robust=True)
     return len(keys)
@@ -97,19 +108,35 @@ def _deliver(tenant_id: UUID, devices: Sequence[UUID], text: str) -> None:
             for device in devices:
                 pipe.publish(commands_channel(tenant_id, device), text)
             listening = pipe.execute()
-        with client.pipeline(transaction=False) as pipe:
-            for device, count in zip(devices, listening, strict=True):
-                if not count:
-                    key = _waiting_key(tenant_id, device)
-                    # Looking again once is enough, however much has changed.
-                    if text == command_text(RELOAD):
-                        pipe.lrem(key, 0, text)
-                    pipe.rpush(key, f"{int(time.time())} {text}" if text in MOMENTARY else text)
-                    pipe.ltrim(key, -MOST_WAITING, -1)
-                    pipe.expire(key, WAITING_SECONDS)
-            pipe.execute()
+        away = [one for one, count in zip(devices, listening, strict=True) if not count]
+        _let_wait(client, tenant_id, away, text)
     except RedisError:
         logger.warning("Redis is away: %d players were not told %r", len(devices), text)
+
+
+def _let_wait(client: Any, tenant_id: UUID, devices: Iterable[UUID], text: str) -> None:
+    with client.pipeline(transaction=False) as pipe:
+        for device in devices:
+            key = _waiting_key(tenant_id, device)
+            # Looking again once is enough, however much has changed.
+            if text == command_text(RELOAD):
+                pipe.lrem(key, 0, text)
+            pipe.rpush(key, f"{int(time.time())} {text}" if text in MOMENTARY else text)
+            pipe.ltrim(key, -MOST_WAITING, -1)
+            pipe.expire(key, WAITING_SECONDS)
+        pipe.execute()
+
+
+def put_back(tenant_id: UUID, device: UUID, texts: Iterable[str]) -> None:
+    """Let wait again what a player that hung up was to be told."""
+    client = redis_client()
+    if client is None:
+        return
+    try:
+        for text in texts:
+            _let_wait(client, tenant_id, [device], text)
+    except RedisError:
+        logger.warning("Redis is away: what a player was to be told is lost")
 
 
 def take_waiting(tenant_id: UUID, device: UUID) -> list[str]:

@@ -14,33 +14,25 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from tenancy.audit import record, taken
 from tenancy.credentials import MembershipState
-from tenancy.errors import Conflict, InvalidInput, NotFound
+from tenancy.device_memory import forget_devices, recall_device, remember_device
+from tenancy.errors import Conflict, NotFound
 from tenancy.events import Event, publish
 from tenancy.keys import Key, KeyKind, make_key
 from tenancy.limits import within_quota
 from tenancy.models import Device
-from tenancy.tenants import clean_all, clean_name, clean_text, is_same
+from tenancy.tags import clean_tags
+from tenancy.tenants import clean_all, clean_name, is_same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from tenancy.actors import Actor
 
 # Heard of within this time, a device is online.
 ONLINE_SECONDS = 120
-MAX_TAGS = 100
-MAX_TAG = 100
-
-
-def clean_device_tags(value: Sequence[str]) -> list[str]:
-    """Return tags without outer space and repetition, in the order given; raises InvalidInput."""
-    tags = list(dict.fromkeys(clean_text(tag).strip() for tag in value))
-    if len(tags) > MAX_TAGS or not all(0 < len(tag) <= MAX_TAG for tag in tags):
-        message = f"There can be {MAX_TAGS} tags of 1 to {MAX_TAG} characters."
-        raise InvalidInput(message)
-    return tags
 
 
 def online_q(now: datetime) -> Q:
@@ -50,7 +42,7 @@ def online_q(now: datetime) -> Q:
 
 DEVICE_CLEANERS: Mapping[str, Callable[[Any], Any]] = {
     "name": clean_name,
-    "tags": clean_device_tags,
+    "tags": clean_tags,
     "only_tagged": bool,
 }
 
@@ -74,6 +66,7 @@ def register_device(*, actor: Actor, values: Mapping[str, Any]) -> tuple[Device,
     with within_quota():
         device.save(force_insert=True)
     publish(Event.DEVICES_CHANGED, [device.pk], actor=actor)
+    _record(actor, "device.registered", device, after=taken(device, DEVICE_CLEANERS))
     return device, secret
 
 
@@ -86,11 +79,14 @@ def update_device(*, actor: Actor, device: UUID, changes: Mapping[str, Any]) -> 
     actor.require("devices.edit")
     row = locked_device(device)
     cleaned = clean_all(changes, DEVICE_CLEANERS)
-    fields = [name for name, value in cleaned.items() if not is_same(getattr(row, name), value)]
+    old = taken(row, cleaned)
+    fields = [name for name, value in cleaned.items() if not is_same(old[name], value)]
     for name in fields:
         setattr(row, name, cleaned[name])
     if fields:
         _save(row, actor, *fields)
+        before = {name: old[name] for name in fields}
+        _record(actor, "device.updated", row, before=before, after=taken(row, fields))
     return row
 
 
@@ -108,6 +104,8 @@ def rotate_device_secret(*, actor: Actor, device: UUID) -> tuple[Device, str]:
     secret, key = make_key(KeyKind.DEVICE)
     row.secret_prefix, row.secret_digest = key.prefix, key.digest
     _save(row, actor, "secret_prefix", "secret_digest")
+    _record(actor, "device.secret_rotated", row)
+    forget_devices(row.tenant_id)
     return row, secret
 
 
@@ -122,6 +120,8 @@ def revoke_device(*, actor: Actor, device: UUID) -> Device:
     if row.revoked_at is None:
         row.revoked_at = timezone.now()
         _save(row, actor, "revoked_at")
+        _record(actor, "device.revoked", row, before=taken(row, DEVICE_CLEANERS))
+        forget_devices(row.tenant_id)
     return row
 
 
@@ -140,21 +140,30 @@ def _save(row: Device, actor: Actor, *fields: str) -> None:
     publish(Event.DEVICES_CHANGED, [row.pk], actor=actor)
 
 
+def _record(actor: Actor, action: str, row: Device, **values: Any) -> None:
+    record(actor, action, subject="Device", subject_id=row.pk, label=row.name, **values)
+
+
 def find_device(key: Key) -> MembershipState | None:
     """Return the device that a secret is of, as the one thing it may enter; None for a wrong one.
 
-    One statement, whether there is such a device or not.
+    Where it is remembered no statement; else one, whether there is such a device or not.
     """
+    known = recall_device(key.digest)
+    if known is not None:
+        return known
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT device_id, secret_digest, tenant_id, slug, domain, tenant_is_active "
-            "FROM device_by_prefix(%s)",
+            "SELECT device_id, secret_digest, tenant_id, slug, domain, tenant_is_active, version "
+            "FROM device_credential(%s)",
             [key.prefix],
         )
         rows = cursor.fetchall()
-    for device_id, digest, tenant_id, slug, domain, tenant_is_active in rows:
+    for device_id, digest, tenant_id, slug, domain, tenant_is_active, version in rows:
         if hmac.compare_digest(digest, key.digest):
-            return MembershipState(
+            found = MembershipState(
                 device_id, tenant_id, slug, domain, tenant_is_active, role="", permissions=()
             )
+            remember_device(key.digest, found, version)
+            return found
     return None

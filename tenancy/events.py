@@ -40,6 +40,9 @@ class Event(StrEnum):
     DEVICES_CHANGED = "devices.changed"
     UPLOADS_CHANGED = "uploads.changed"
     SETTINGS_CHANGED = "settings.changed"
+    MEMBERSHIPS_CHANGED = "memberships.changed"
+    INVITATIONS_CHANGED = "invitations.changed"
+    IMPORT_PROGRESS = "import.progress"
 
 
 # After any of these a player may have something else to show (assets.playlists).
@@ -57,6 +60,11 @@ PLAYLIST_EVENTS = frozenset(
 def channel(tenant_id: UUID) -> str:
     """Return the Redis channel of a tenant's events."""
     return tenant_key(tenant_id, "events")
+
+
+def hub_channel() -> str:
+    """Return the Redis channel of processes that keep sockets; it carries nothing."""
+    return f"{settings.CACHES['default'].get('KEY_PREFIX', '')}:sockets"
 
 
 def tenant_key(tenant_id: UUID, *names: object) -> str:
@@ -84,6 +92,18 @@ def publish(event: Event, ids: Iterable[UUID], *, actor: Actor, **details: Any) 
     if len(keys) > MOST_IDS:
         message |= {"ids": [], "all": True}
     transaction.on_commit(lambda: _send(tenant_id, message), robust=True)
+
+
+def publish_all(event: Event, *, actor: Actor) -> None:
+    """Tell `event` about any rows of the actor's tenant, after the commit."""
+    tenant_id = actor.entered()
+    message = {"event": event, "ids": [], "all": True}
+    transaction.on_commit(lambda: _send(tenant_id, message), robust=True)
+
+
+def tell_now(event: Event, key: UUID, *, actor: Actor, **details: Any) -> None:
+    """Tell at once how far something is that commits at its end; never what it has written."""
+    _send(actor.entered(), {"event": event, "ids": [str(key)], **details})
 
 
 def _send(tenant_id: UUID, message: dict[str, Any]) -> None:

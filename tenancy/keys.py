@@ -1,8 +1,9 @@
 """Secrets of machines: 256 random bits behind a prefix they are looked up by.
 
-`sgd_<prefix>_<secret>`: the kind (`sgd` of a device, `sgc` of a capability address), ten letters
-that find the row, and the rest, which is kept as a SHA-256 digest only. Such a secret cannot be
-guessed, so it needs no slow hash and no counting of failures; it is shown once, when it is made.
+`sgd_<prefix>_<secret>`: the kind (`sgd` of a device, `sgc` of a capability address, `sgt` of an
+API token), ten letters that find the row, and the rest, which is kept as a SHA-256 digest only.
+Such a secret cannot be guessed, so it needs no slow hash and no counting of failures; it is shown
+once, when it is made.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_KEY = re.compile(r"(sgd|sgc)_([a-z2-7]{10})_[A-Za-z0-9_-]{43}", re.ASCII)
+_KEY = re.compile(r"(sgd|sgc|sgt)_([a-z2-7]{10})_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class KeyKind(StrEnum):
@@ -22,6 +23,7 @@ class KeyKind(StrEnum):
 
     CAPABILITY = "sgc"
     DEVICE = "sgd"
+    TOKEN = "sgt"  # noqa: S105 -- a kind, not a secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,10 +139,11 @@ def take(limits: Iterable[tuple[FailureLimit, str]]) -> None:
 
 
 BYTES_PER_GB = 1_000_000_000
-# The constraints that assets/migrations/0002_library.py names in its refusals.
+# The constraints that the triggers of migrations name in their refusals.
 QUOTA_MAX_ASSETS = "quota_max_assets"
 QUOTA_STORAGE = "quota_storage"
 QUOTA_MAX_DEVICES = "quota_max_devices"
+QUOTA_MAX_USERS = "quota_max_users"
 
 
 def quota_refusal(error: IntegrityError, *field: str) -> QuotaExceeded | None:
@@ -159,6 +160,12 @@ def quota_refusal(error: IntegrityError, *field: str) -> QuotaExceeded | None:
         return QuotaExceeded(
             f"This tenant may have {limit} devices and has no room for more. Revoke one, or ask "
             "for a larger plan.",
+            field=field,
+        )
+    if constraint == QUOTA_MAX_USERS:
+        return QuotaExceeded(
+            f"This tenant may have {limit} members and has no room for more. Remove or deactivate "
+            "one, or ask for a larger plan.",
             field=field,
         )
     if constraint == QUOTA_STORAGE:

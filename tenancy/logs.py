@@ -13,23 +13,30 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 tenant_label: ContextVar[str] = ContextVar("tenant_label", default="-")
 
 # What could open something, wherever it turns up: credentials of the Authorization header, named
-# values (in queries, JSON, Python and cookies), password hashes, passwords in URLs, share links.
+# values (in queries, JSON, Python and cookies), password hashes, passwords in URLs, share links,
+# invitations.
 _SECRETS = re.compile(
     r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{6,}"
     r"|(password|secret|token|sessionid)\w{0,32}[\"']?\s*[=:]\s*"
     r"(\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s&,;\"']+)"
     r"|\bargon2\$[^\s\"']+"
     r"|://[^/\s:@]*:[^/\s@]+@"
-    r"|(?<=/share/)(?!-(?:\s|\Z))[^\s\"'<>]+"
+    r"|(?:(?<=/share/)|(?<=/invitations/))(?!-(?:\s|\Z))[^\s\"'<>]+"
+    r"|\bsgi_[A-Za-z0-9_-]{43}"
 )
 # Whatever could end a line, move a terminal's cursor or fail to be written.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_SHARE_LINK = re.compile(r"(?i)(/share/).+", re.DOTALL)
+_LINK = re.compile(r"(?i)(/(?:share|invitations)/).+", re.DOTALL)
 
 
 def logged_path(path: str) -> str:
-    """Return a path as a log may have it: what follows `/share/` opens something."""
-    return _SHARE_LINK.sub(r"\1-", path)
+    """Return a path as a log may have it: what follows these two opens something."""
+    return _LINK.sub(r"\1-", path)
+
+
+def blotted(text: str) -> str:
+    """Return text without what could open something."""
+    return _SECRETS.sub("[secret]", text)
 
 
 def _spelt_out(match: re.Match[str]) -> str:

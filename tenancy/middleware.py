@@ -24,8 +24,7 @@ from tenancy.credentials import (
     basic_identity,
     basic_parts,
     client_address,
-    drop_malformed_session,
-    session_identity,
+    require_second_factor,
 )
 from tenancy.devices import find_device
 from tenancy.errors import (
@@ -33,20 +32,28 @@ from tenancy.errors import (
     ErrorCode,
     NotSignedIn,
     RateLimited,
+    SecondFactorRequired,
     TenantRefused,
     TenantRequired,
 )
 from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
+from tenancy.sessions import session_identity
+from tenancy.tokens import find_token, note_used
+from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     GetResponse = Callable[[HttpRequest], HttpResponse]
 
 logger = logging.getLogger("signate.request")
-SIGN_IN_PATHS = frozenset({"/login/", "/logout/"})
+# Pages about people themselves. They work on every host: whoever is on one that they may not enter
+# can still sign out, or in as somebody else, or do what would let them in.
+ACCOUNT_PATHS = ("/login/", "/logout/", "/account/", "/reset/", "/sign-up/", "/invitations/")
+GRAPHQL_PATH = "/graphql"
 LEGACY_PATHS = "/api/"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 
@@ -55,13 +62,16 @@ class SignateRequest(HttpRequest):
     """What views see: a request that knows who asks. A type only: Django makes the object.
 
     `refusal` is there below LEGACY_PATHS only, when the credential or the tenant was refused.
+    `confined` is why the person may do nothing but set up a second factor, on GRAPHQL_PATH only.
     """
 
     actor: Actor
     credential: str
     host: Host
     id: str
+    session_id: UUID | None
     refusal: DomainError
+    confined: SecondFactorRequired | None
 
 
 def refusal(error: DomainError, request: HttpRequest | None = None) -> JsonResponse:
@@ -73,6 +83,7 @@ def refusal(error: DomainError, request: HttpRequest | None = None) -> JsonRespo
         ErrorCode.UNAUTHENTICATED: ("Authentication failed", 401),
         ErrorCode.RATE_LIMITED: ("Too many attempts", 429),
         ErrorCode.FORBIDDEN: ("Forbidden", 403),
+        ErrorCode.SECOND_FACTOR_REQUIRED: ("Second factor required", 403),
     }
     title, status = titles.get(error.code, ("Bad request", 400))
     response = JsonResponse(
@@ -126,6 +137,8 @@ class RequestLogMiddleware:
             level = logging.WARNING if 400 <= response.status_code < 500 else logging.INFO
             if response.status_code >= 500:
                 level = logging.ERROR
+            if level == logging.INFO and getattr(request, "is_again", False):
+                level = logging.DEBUG
             logger.log(
                 level,
                 "%s %s %s via=%s %.0fms",
@@ -218,9 +231,9 @@ class ActorMiddleware:
         Below LEGACY_PATHS a refusal is left to the endpoint.
         """
         request.actor, request.credential = ANONYMOUS, ""  # type: ignore[attr-defined]
+        request.session_id, request.confined = None, None  # type: ignore[attr-defined]
         if is_link(request):
             return self.get_response(request)
-        drop_malformed_session(request)
         identity = None
         try:
             scheme, words = _authorization(request)
@@ -228,13 +241,19 @@ class ActorMiddleware:
             if request.capability:  # type: ignore[attr-defined]
                 request.actor = self._capability(request)  # type: ignore[attr-defined]
                 request.credential = "capability"  # type: ignore[attr-defined]
-            elif key is not None and key.kind is KeyKind.DEVICE:
-                request.actor = self._device(request, words[0], key)  # type: ignore[attr-defined]
-                request.credential = "device"  # type: ignore[attr-defined]
+            elif key is not None and key.kind is not KeyKind.CAPABILITY:
+                enter = self._device if key.kind is KeyKind.DEVICE else self._token
+                request.actor = enter(request, scheme, words[0], key)  # type: ignore[attr-defined]
+                request.credential = key.kind.name.lower()  # type: ignore[attr-defined]
             else:
                 identity, request.credential = self._identity(request, scheme, words)  # type: ignore[attr-defined]
             if identity is not None:
                 request.actor = self._actor(request, identity)  # type: ignore[attr-defined]
+            if request.actor.is_signed_in:  # type: ignore[attr-defined]
+                request.actor = request.actor.seen(  # type: ignore[attr-defined]
+                    credential="" if identity is None else request.credential,  # type: ignore[attr-defined]
+                    address=client_address(request),
+                )
         except DomainError as error:
             logger.warning(
                 "refused: %s user=%s host=%s asked=%.80r",
@@ -252,7 +271,10 @@ class ActorMiddleware:
         except (OperationalError, InterfaceError) as error:
             logger.error("the database is away: %s", type(error).__name__)  # noqa: TRY400 -- expected
             return unavailable(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        note_used(getattr(request, "token", None))
+        note_visit(request.actor)  # type: ignore[attr-defined]
+        return response
 
     def _identity(
         self, request: HttpRequest, scheme: str, words: tuple[str, str]
@@ -260,9 +282,13 @@ class ActorMiddleware:
         if scheme == "basic":
             return basic_identity(*words, client_address(request)), "basic"
         identity = session_identity(request)
-        return identity, "session" if identity else ""
+        if identity is None:
+            return None, ""
+        request.session_id = identity.session_id  # type: ignore[attr-defined]
+        return identity, "session"
 
-    def _device(self, request: Any, username: str, key: Key) -> Actor:
+    def _device(self, request: Any, scheme: str, username: str, key: Key) -> Actor:
+        del scheme
         found = find_device(key)
         # As Basic it comes with the device's id, as Bearer alone.
         if found is None or username not in {"", str(found.id)}:
@@ -274,6 +300,21 @@ class ActorMiddleware:
         tenant_label.set(str(membership.tenant_id))
         return device(membership.id, membership.tenant_id)
 
+    def _token(self, request: Any, scheme: str, username: str, key: Key) -> Actor:
+        del username
+        # As a password it would get into the places where people keep passwords.
+        found = find_token(key) if scheme == "bearer" else None
+        if found is None:
+            message = "This API token opens nothing: it is wrong, expired or revoked."
+            raise NotSignedIn(message)
+        membership, request.chosen_by = self._chosen(request, (found.membership,))
+        if membership is None:
+            raise TenantRefused
+        require_second_factor(membership, "token")
+        tenant_label.set(str(membership.tenant_id))
+        request.token = found
+        return found.actor()
+
     def _capability(self, request: Any) -> Actor:
         key = read_key(request.capability)
         found = find_capability(key) if key and key.kind is KeyKind.CAPABILITY else None
@@ -284,7 +325,7 @@ class ActorMiddleware:
         if membership is None:
             raise TenantRefused
         tenant_label.set(str(membership.tenant_id))
-        return capability(membership.tenant_id, membership.permissions)
+        return capability(membership.id, membership.tenant_id, membership.permissions)
 
     def _chosen(
         self, request: Any, memberships: Sequence[MembershipState]
@@ -300,12 +341,20 @@ class ActorMiddleware:
         try:
             membership, chosen_by = self._chosen(request, identity.memberships)
         except TenantRefused:
-            # On a host they may not enter, people can still sign out, or in as somebody else.
-            if request.path in SIGN_IN_PATHS:
+            if request.path.startswith(ACCOUNT_PATHS):
                 return person(identity.user_id)
             raise
         if membership is None:
             return person(identity.user_id)
+        try:
+            require_second_factor(membership, request.credential)
+        except SecondFactorRequired as error:
+            if request.path.startswith(ACCOUNT_PATHS):
+                return person(identity.user_id)
+            if error.may_enrol and request.path == GRAPHQL_PATH:
+                request.confined = error
+                return person(identity.user_id)
+            raise
         request.chosen_by = chosen_by
         tenant_label.set(str(membership.tenant_id))
         return member(identity.user_id, membership)

@@ -144,6 +144,7 @@ class User(AbstractUser):
         constraints: ClassVar = [
             models.UniqueConstraint(Lower("username"), name="users_username_any_case")
         ]
+        indexes: ClassVar = [models.Index(Lower("email"), name="users_by_email")]
 
     def set_password(self, raw_password: str | None) -> NoReturn:
         """Refuse: it would set an attribute that no column keeps."""
@@ -192,6 +193,58 @@ class UserCredential(models.Model):
         return f"credential of {self.user_id}"
 
 
+class SecondFactor(models.Model):
+    """A person's second factor: an authenticator app (TOTP), and recovery codes in its place.
+
+    The app's secret is not here: it follows from `salt` and SECRET_KEY (tenancy.second_factor).
+    Until `confirmed_at` it is only begun and asked of nobody.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    salt = models.TextField()
+    # The newest time step (of 30 seconds) whose code was accepted: none of it or before is again.
+    last_step = models.BigIntegerField(default=0)
+    # Of those that are not used.
+    recovery_digests = ArrayField(models.TextField(), default=list, blank=True)
+    begun_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "second_factors"
+
+    def __str__(self) -> str:
+        """Return whose it is, and nothing of what it is."""
+        return f"second factor of {self.user_id}"
+
+
+class UserSession(models.Model):
+    """A browser that somebody signed in with; ending it is deleting the row.
+
+    The cookie names the row and is signed, so that a row alone opens nothing (tenancy.sessions). It
+    is void once `credential_version` is no longer the person's.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    credential_version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    user_agent = models.TextField(default="", blank=True)
+    # What the address was part of: `203.0.113.0/24`.
+    network = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "user_sessions"
+        indexes: ClassVar = [
+            models.Index(fields=["user", "last_seen_at", "id"], name="user_sessions_by_last_seen")
+        ]
+
+    def __str__(self) -> str:
+        """Return whose it is, by id."""
+        return f"session of {self.user_id}"
+
+
 class Membership(TenantOwned):
     """A person in a tenant (the seed's TenantUser)."""
 
@@ -223,6 +276,71 @@ class Membership(TenantOwned):
         return f"{self.user_id} as {self.role}"
 
 
+class InvitationStatus(models.TextChoices):
+    """How far an invitation has come; that one is expired is not stored."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+class Invitation(TenantOwned):
+    """That somebody may join a tenant: whoever is mailed its link and has the address.
+
+    The link's token is not kept: it follows from the key, `serial` and SECRET_KEY
+    (tenancy.invitations), so that a dump of the database opens nothing.
+    """
+
+    # In lower case.
+    email = models.TextField()
+    role = models.CharField(max_length=20, choices=[(r.value, r.value) for r in Role])
+    permissions = ArrayField(models.CharField(max_length=100), default=list, blank=True)
+    state = models.CharField(
+        max_length=20, choices=InvitationStatus.choices, default=InvitationStatus.PENDING
+    )
+    # Counts the links that were sent: those before the last one are void.
+    serial = models.PositiveIntegerField(default=1)
+    token_digest = models.TextField()
+    invited_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    # When the mail with the last link was handed over; null while it waits.
+    sent_at = models.DateTimeField(null=True, blank=True)
+    # When it was accepted, declined or revoked.
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "invitations"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=models.Q(state="pending"),
+                name="invitations_one_pending",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[r.value for r in Role]), name="invitations_role"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=["pending", "accepted", "declined", "revoked"]),
+                name="invitations_state",
+            ),
+        ]
+        indexes: ClassVar = [
+            # The look-up of a token knows no tenant yet.
+            models.Index(fields=["token_digest"], name="invitations_by_digest"),
+            models.Index(fields=["tenant", "created_at", "id"], name="invitations_by_created_at"),
+        ]
+
+    def __str__(self) -> str:
+        """Return the address."""
+        return self.email
+
+
 class TenantUsage(TenantOwned):
     """What a tenant has of what its plan limits (MISSION T6).
 
@@ -234,6 +352,8 @@ class TenantUsage(TenantOwned):
     bytes = models.BigIntegerField(default=0)
     # Those that are not revoked.
     devices = models.BigIntegerField(default=0)
+    # Memberships that are active.
+    members = models.BigIntegerField(default=0, db_default=0)
 
     class Meta(TenantOwned.Meta):
         db_table = "tenant_usage"
@@ -296,6 +416,26 @@ class Device(TenantOwned):
         return self.name
 
 
+class DeviceVersion(TenantOwned):
+    """Counts, for each tenant, the changes in who may enter as one of its devices.
+
+    Written by triggers on devices and tenants, and by nothing else; read by tenancy.device_memory.
+    """
+
+    version = models.BigIntegerField(default=0)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "device_versions"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="device_versions_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        """Return whose count it is, by id."""
+        return f"version of the devices of {self.tenant_id}"
+
+
 class CapabilityKey(TenantOwned):
     """An address that opens the legacy API to whoever has it: for clients that cannot sign in.
 
@@ -329,6 +469,36 @@ class CapabilityKey(TenantOwned):
         return self.name
 
 
+class KeptAnswer(TenantOwned):
+    """What a write under an Idempotency-Key answered, for a day (tenancy.idempotency).
+
+    Nothing in it can be read, or tried out, without the server's secret and the client's key.
+    """
+
+    # Of who wrote and the key.
+    key_digest = models.TextField()
+    # Of the whole request: another one under the same key is refused.
+    request_digest = models.TextField()
+    status = models.PositiveSmallIntegerField()
+    # Encrypted; NULL for an answer without a body.
+    answer = models.BinaryField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "kept_answers"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant", "key_digest"], name="kept_answers_key"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "created_at"], name="kept_answers_by_created_at"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what became of the write and when."""
+        return f"{self.status} at {self.created_at:%Y-%m-%d %H:%M}"
+
+
 class TenantSettings(TenantOwned):
     """How a tenant wants things (MISSION T4)."""
 
@@ -358,3 +528,101 @@ class TenantSettings(TenantOwned):
     def __str__(self) -> str:
         """Return whose settings they are, by id."""
         return f"settings of {self.tenant_id}"
+
+
+class ApiToken(TenantOwned):
+    """What a program of a member's signs in with (MISSION T9), in this tenant only.
+
+    Kept as a digest beside the prefix it is looked up by (tenancy.keys). It goes with the
+    membership it was made in, and opens nothing that its owner does not hold at the moment.
+    """
+
+    name = models.TextField()
+    prefix = models.TextField()
+    digest = models.TextField()
+    permissions = ArrayField(models.CharField(max_length=100))
+    membership = models.ForeignKey(
+        Membership, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    # The membership's own person.
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    # To the minute.
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "api_tokens"
+        constraints: ClassVar = [*TenantOwned.Meta.constraints]
+        indexes: ClassVar = [
+            # The look-up of a token knows no tenant yet.
+            models.Index(fields=["prefix"], name="api_tokens_by_prefix"),
+            models.Index(fields=["tenant", "created_at", "id"], name="api_tokens_by_created_at"),
+            models.Index(
+                fields=["tenant", "membership", "created_at", "id"], name="api_tokens_by_member"
+            ),
+            models.Index(fields=["user"], name="api_tokens_by_user"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return self.name
+
+
+class AuditEntry(TenantOwned):
+    """That somebody changed something (MISSION T10): written by tenancy.audit, never changed.
+
+    The application may add and read, by grant; what is older than the setting the worker removes.
+    Whoever and whatever it names may be gone: it keeps ids and points at nothing.
+    """
+
+    # It goes with its tenant by the database's own cascade: the application may not delete it.
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.DO_NOTHING, related_name="+", db_index=False, db_constraint=False
+    )
+    at = models.DateTimeField(default=timezone.now)
+    actor_kind = models.TextField()
+    user = models.ForeignKey(
+        User,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+    )
+    device_id = models.UUIDField(null=True)
+    # An API token or a capability key.
+    token_id = models.UUIDField(null=True)
+    credential = models.TextField()
+    address = models.TextField()
+    request_id = models.TextField()
+    action = models.TextField(db_collation="C")
+    subject = models.TextField()
+    subject_id = models.TextField()
+    label = models.TextField()
+    # Null where there was nothing before, and where nothing is left after.
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    reason = models.TextField()
+    sort_label = models.GeneratedField(
+        expression=Lower(Left("label", 200)),
+        output_field=models.TextField(db_collation="C"),
+        db_persist=True,
+    )
+
+    class Meta(TenantOwned.Meta):
+        db_table = "audit_entries"
+        constraints: ClassVar = [*TenantOwned.Meta.constraints]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "at", "id"], name="audit_by_at"),
+            models.Index(fields=["tenant", "user", "at", "id"], name="audit_by_user"),
+            models.Index(fields=["tenant", "action", "at", "id"], name="audit_by_action"),
+            models.Index(fields=["tenant", "subject", "at", "id"], name="audit_by_subject"),
+            models.Index(fields=["tenant", "subject_id", "at", "id"], name="audit_by_subject_id"),
+            models.Index(fields=["tenant", "sort_label"], name="audit_by_label"),
+        ]
+
+    def __str__(self) -> str:
+        """Return what was done to what, by id."""
+        return f"{self.action} {self.subject_id}"

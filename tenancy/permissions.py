@@ -32,6 +32,7 @@ PERMISSIONS: Final = frozenset(
         "users.invite",
         "users.edit",
         "users.remove",
+        "users.tokens",
         "assets.view",
         "assets.create",
         "assets.edit",
@@ -71,10 +72,15 @@ def covers(held: str, wanted: str) -> bool:
     return wanted == held or (rest == "*" and wanted.partition(".")[0] == namespace)
 
 
+def amount(grants: Iterable[str]) -> frozenset[str]:
+    """Return every single permission that these grants amount to."""
+    held = tuple(grants)
+    return frozenset(name for name in PERMISSIONS if any(covers(grant, name) for grant in held))
+
+
 def granted(role: Role | str, extra: Iterable[str] = ()) -> frozenset[str]:
     """Return every single permission that a role and a membership's own list amount to."""
-    held = (*ROLE_PERMISSIONS[Role(role)], *extra)
-    return frozenset(name for name in PERMISSIONS if any(covers(grant, name) for grant in held))
+    return amount((*ROLE_PERMISSIONS[Role(role)], *extra))
 
 
 def unknown(names: Collection[str]) -> list[str]:

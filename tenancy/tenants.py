@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,6 +21,8 @@ from uuid_utils.compat import uuid7
 
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind
+from tenancy.audit import record, taken
+from tenancy.device_memory import forget_devices
 from tenancy.errors import (
     Conflict,
     DomainError,
@@ -307,6 +309,17 @@ def _found(tenant: Tenant, actor: Actor, owner_id: UUID | None) -> None:
         TenantSettings.objects.create(tenant=tenant)
         if owner_id is not None:
             Membership.objects.create(tenant=tenant, user_id=owner_id, role=Role.OWNER)
+        record(
+            replace(actor, tenant_id=tenant.id),
+            "tenant.created",
+            subject="Tenant",
+            subject_id=tenant.id,
+            label=tenant.slug,
+            after={
+                **taken(tenant, ("name", "slug", "subscription_tier")),
+                "owner": owner_id,
+            },
+        )
 
 
 def find_tenant(slug: str) -> UUID | None:
@@ -356,6 +369,17 @@ def update_tenant(*, actor: Actor, changes: Mapping[str, Any]) -> Tenant:
                 tenant.save(update_fields=[*changed, "updated_at"])
         except IntegrityError as error:
             raise _taken(error, tenant.slug) from error
+        if "slug" in changed:
+            forget_devices(tenant_id)
+        record(
+            actor,
+            "tenant.updated",
+            subject="Tenant",
+            subject_id=tenant_id,
+            label=tenant.slug,
+            before=changed,
+            after=taken(tenant, changed),
+        )
     return tenant
 
 
@@ -372,12 +396,21 @@ def update_settings(*, actor: Actor, changes: Mapping[str, Any]) -> TenantSettin
     if changed:
         settings.save(update_fields=[*changed, "updated_at"])
         publish(Event.SETTINGS_CHANGED, [settings.pk], actor=actor)
+        record(
+            actor,
+            "settings.updated",
+            subject="TenantSettings",
+            subject_id=settings.pk,
+            before=changed,
+            after=taken(settings, changed),
+        )
     return settings
 
 
-def _changed(row: Tenant | TenantSettings, values: Mapping[str, Any]) -> list[str]:
-    """Set `values` on a row and return the names of those that it did not have already."""
-    changed = [name for name, value in values.items() if not is_same(getattr(row, name), value)]
+def _changed(row: Tenant | TenantSettings, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Set `values` on a row and return what it had instead, of those that differ."""
+    old = {name: getattr(row, name) for name in values}
+    changed = {name: old[name] for name, value in values.items() if not is_same(old[name], value)}
     for name in changed:
         setattr(row, name, values[name])
     return changed

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from procrastinate import App, PsycopgConnector
@@ -52,6 +53,8 @@ RECONNECT_S = 5
 KEPT_DAYS = 7
 KEPT_FAILED_DAYS = 90
 
+FORGOTTEN_AT_ONCE = 5000
+
 # Not procrastinate's own "list them, then retry each": between the two another worker may have
 # taken the job up again, and it would run twice.
 _RESCUE = """
@@ -68,6 +71,11 @@ _GIVE_BACK = """
 UPDATE procrastinate_jobs
 SET status = 'todo', scheduled_at = now(), abort_requested = false
 WHERE status = 'doing' AND worker_id = %(worker)s
+RETURNING id
+"""
+_FORGET_AUDIT = """
+DELETE FROM audit_entries WHERE id IN (
+  SELECT id FROM audit_entries WHERE at < now() - make_interval(days => %(days)s) LIMIT %(most)s)
 RETURNING id
 """
 _ROUND = """
@@ -147,6 +155,7 @@ def make_queue(connector: PsycopgConnector, *, rounds: list[Round]) -> App:
         _declare(queue, f"round.{each.task.name}", each.cron, partial(go_round, each=each))
     _declare(queue, "queue.rescue", "* * * * *", rescue)
     _declare(queue, "queue.forget", "17 * * * *", forget)
+    _declare(queue, "audit.forget", "47 3 * * *", forget_audit)
     return queue
 
 
@@ -180,6 +189,15 @@ async def rescue(queue: App) -> None:
 async def forget(queue: App) -> None:
     """Remove jobs that ended long ago."""
     await queue.connector.execute_query_async(_FORGET, days=KEPT_DAYS, failed=KEPT_FAILED_DAYS)
+
+
+async def forget_audit(queue: App) -> None:
+    """Remove what the audit logs of all tenants have kept for AUDIT_DAYS, some at a time."""
+    rows: list[Any] | None = None
+    while rows is None or len(rows) == FORGOTTEN_AT_ONCE:
+        rows = await queue.connector.execute_query_all_async(
+            _FORGET_AUDIT, days=settings.AUDIT_DAYS, most=FORGOTTEN_AT_ONCE
+        )
 
 
 class _Work:

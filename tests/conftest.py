@@ -19,6 +19,8 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import caches
 from django.db import connections
 from django.test import Client
+from redis.client import Pipeline, Redis
+from redis.exceptions import ConnectionError as RedisAway
 
 from tests import databases
 from tests.world import PASSWORD, Inhabited, World, create_world
@@ -31,6 +33,19 @@ if TYPE_CHECKING:
 # Leave out tests of what is not installed here, a browser and ffmpeg, and say so.
 pytest_plugins = ["tests.browser.presence", "tests.assets.presence"]
 
+FUZZ_EXAMPLES = 5
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take how long fuzzing is: the suite's own is short, and the same each time."""
+    parser.addoption(
+        "--fuzz-examples",
+        type=int,
+        default=FUZZ_EXAMPLES,
+        help="how many requests fuzzing makes of each operation; any other number is random",
+    )
+
+
 PLATFORM = "signage.test"
 
 
@@ -41,8 +56,12 @@ def _settings() -> None:
     Argon2PasswordHasher.memory_cost = 1024
     Argon2PasswordHasher.parallelism = 1
     django_settings.PLATFORM_DOMAIN = PLATFORM
+    # What is left of one would make answers differ that are to be the same, byte by byte.
+    django_settings.GRAPHQL_BUDGET = 0
     django_settings.CACHES["default"]["KEY_PREFIX"] = f"test:{uuid4().hex}"
     caches["default"].key_prefix = django_settings.CACHES["default"]["KEY_PREFIX"]
+    # What a request writes besides what it is asked to is left to the tests of that.
+    django_settings.LAST_ACCESS_SECONDS = 0
     # One connection per thread: a pool would keep the test database open.
     connections["default"].settings_dict["OPTIONS"].pop("pool", None)
 
@@ -114,6 +133,37 @@ def scratch_database(
         databases.pointed_at(name),
     ):
         yield name
+        connections.close_all()
+
+
+@pytest.fixture
+def redis_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command reaches Redis."""
+
+    def lost(*_args: Any, **_kwargs: Any) -> None:
+        raise RedisAway
+
+    monkeypatch.setattr(Redis, "execute_command", lost)
+    monkeypatch.setattr(Pipeline, "execute", lost)
+
+
+@pytest.fixture(scope="module")
+def committed(
+    template_database: str, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[World]:
+    """A world in a database of the module's own, for what works in several threads.
+
+    Nothing is rolled back: a test that changes more than its own rows makes its own tenant.
+    """
+    del django_db_setup
+    with (
+        django_db_blocker.unblock(),
+        databases.copy_of(template_database) as name,
+        databases.pointed_at(name),
+    ):
+        world = create_world()
+        connections["default"].close()
+        yield world
         connections.close_all()
 
 

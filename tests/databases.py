@@ -27,13 +27,22 @@ ATTEMPTS = 20
 
 def owner_conninfo(database: str) -> str:
     """Return the conninfo of the maintenance role's login to `database`."""
-    owner = settings.DATABASES["owner"]
+    return _conninfo("owner", database)
+
+
+def worker_conninfo(database: str) -> str:
+    """Return the conninfo of the worker's login to `database`."""
+    return _conninfo("worker", database)
+
+
+def _conninfo(alias: str, database: str) -> str:
+    given = settings.DATABASES[alias]
     return psycopg.conninfo.make_conninfo(
         dbname=database,
-        user=owner["USER"],
-        password=owner["PASSWORD"],
-        host=owner["HOST"],
-        port=owner["PORT"] or None,
+        user=given["USER"],
+        password=given["PASSWORD"],
+        host=given["HOST"],
+        port=given["PORT"] or None,
     )
 
 

@@ -27,14 +27,18 @@ from assets.models import (
 )
 from rls import acting_as
 from tenancy.actors import Actor, member, operator, person
+from tenancy.audit import record
 from tenancy.capabilities import create_capability
 from tenancy.credentials import identify
 from tenancy.devices import register_device
+from tenancy.idempotency import Once
 from tenancy.members import add_member
-from tenancy.models import Tenant
+from tenancy.models import Invitation, Tenant, UserSession
 from tenancy.people import create_user
 from tenancy.permissions import Role
+from tenancy.second_factor import begin_second_factor
 from tenancy.tenants import create_tenant, update_settings
+from tenancy.tokens import create_token
 
 PASSWORD = "correct horse battery staple"
 MARKERS = {"acme": "ACME-MARK", "globex": "GLOBEX-MARK", "initech": "INITECH-MARK"}
@@ -78,7 +82,9 @@ def inhabit(slug: str) -> Inhabited:
         inhabited.actors[role.value] = actor_in(tenant, someone)
     with acting_as(inhabited.owner):
         # Room for any test's library; tests of the limits lower them.
-        Tenant.objects.filter(pk=tenant.pk).update(max_assets=10**6, storage_quota_gb=2 * 10**9)
+        Tenant.objects.filter(pk=tenant.pk).update(
+            max_assets=10**6, storage_quota_gb=2 * 10**9, max_users=10**6
+        )
         tenant.refresh_from_db()
         update_settings(
             actor=inhabited.owner, changes={"logo_url": f"https://{slug}.example/{marker}.png"}
@@ -116,8 +122,29 @@ def _surround(place: Inhabited) -> None:
     """Make one row in each table around the assets of `place`."""
     now = datetime.now(UTC)
     reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
+    # Begun and not confirmed: nobody is asked for a code.
+    begin_second_factor(actor=place.owner)
+    for actor in place.actors.values():
+        with acting_as(actor):
+            UserSession.objects.create(
+                user_id=actor.oneself(),
+                credential_version=1,
+                expires_at=now + timedelta(days=3650),
+                user_agent=place.marker,
+            )
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
+    values = {"name": f"{place.marker} program", "permissions": ["assets.view", "assets.edit"]}
+    create_token(actor=place.owner, values=values)
     create_capability(actor=place.owner, name=f"{place.marker} script")
+    Invitation.objects.create(
+        tenant=place.tenant,
+        email=f"{place.marker}@invited.example".lower(),
+        role=Role.VIEWER,
+        token_digest=f"digest of {place.marker}",
+        invited_by_id=place.owner.user_id,
+        expires_at=now + timedelta(days=3650),
+    )
+    Once(place.owner, place.marker, [b"a request"]).keep(200, place.marker)
     Upload.objects.create(
         tenant=place.tenant,
         handle=f"{1:032x}",
@@ -145,12 +172,19 @@ def _surround(place: Inhabited) -> None:
     )
     PlaybackReport.objects.create(tenant=place.tenant, key=place.marker, **reporter)
     _restored(place, now)
+    _looked_after(place)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO procrastinate_jobs (queue_name, task_name, args) "
             "VALUES ('nobody', 'nothing', jsonb_build_object('tenant', %s::text))",
             [place.tenant.pk],
         )
+
+
+def _looked_after(place: Inhabited) -> None:
+    """Make an entry of the log by a person who has no other."""
+    with acting_as(place.viewer):
+        record(place.viewer, "thing.seen", subject="Thing", label=f"{place.marker} thing")
 
 
 def _restored(place: Inhabited, now: datetime) -> None:

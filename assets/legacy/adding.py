@@ -84,7 +84,7 @@ def create(call: Call) -> Answer:
         if not is_model:
             place_among_active(row, actor=call.actor, now=now, zone=zone)
         text = shown(call.version, Asset.objects.filter(pk=row.pk), now, zone)
-    return Answer(status=201, raw=_without_progress(text) if is_model else text)
+        return call.settle(Answer(status=201, raw=_without_progress(text) if is_model else text))
 
 
 def _plan(call: Call, values: dict[str, Any]) -> _Plan:

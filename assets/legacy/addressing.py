@@ -68,6 +68,11 @@ def devices_of(call: Call) -> list[Device]:
     return list(rows.order_by(F("last_seen_at").desc(nulls_last=True), "pk"))
 
 
+def anybody(request: SignateRequest) -> Actor:
+    """Return whoever asks, signed in or not."""
+    return request.actor
+
+
 def player(request: SignateRequest) -> Actor:
     """Return the player that asks: by its secret in Anthias's internal header, or as itself.
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from assets.legacy import adding, commands, content, file_uploads
+from assets.legacy import adding, commands, content, file_uploads, listings
 from assets.legacy.addressing import addressed
+from assets.legacy.docs import Body, Doc, Reply, body_of, object_of, ref, text_of
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError, no_asset
 from assets.legacy.fields import is_storable
+from assets.legacy.listings import Listing
 from assets.legacy.negotiation import data_of, model_of
 from assets.legacy.ordering import number_listed, place_among_active, take_turn
+from assets.legacy.schemas import asset_of, assets_of, created, patched, replaced
 from assets.legacy.shapes import MODEL_VERSIONS, read_asset, settle_duration, shown
 from assets.legacy.zones import zone_of
 from assets.library import delete_assets, update_asset
@@ -53,15 +56,28 @@ def as_shown(call: Call, key: UUID) -> str:
 
 def listed(call: Call) -> Answer:
     """Answer every asset of the tenant in the order they were added in."""
-    rows = tenants_assets(call).in_insertion_order()
-    return Answer(raw=f"[{shown(call.version, rows, timezone.now(), zone_of(call))}]")
+    text = listings.listed(
+        Listing.ALL,
+        call.version,
+        timezone.now(),
+        zone_of(call),
+        tenant_id=call.actor.entered(),
+    )
+    return Answer(raw=f"[{text}]")
 
 
 def read(call: Call) -> Answer:
     """Answer one asset."""
-    name = call.path["asset_id"]
-    rows = tenants_assets(call).filter(asset_id=name)
-    text = shown(call.version, rows, timezone.now(), zone_of(call)) if is_storable(name) else ""
+    name, text = call.path["asset_id"], ""
+    if is_storable(name):
+        text = listings.listed(
+            Listing.ONE,
+            call.version,
+            timezone.now(),
+            zone_of(call),
+            tenant_id=call.actor.entered(),
+            asset_id=name,
+        )
     if not text:
         raise no_asset()
     return Answer(raw=text)
@@ -126,26 +142,164 @@ def control(call: Call) -> Answer:
     return Answer("Asset switched")
 
 
+_ASSET = Reply("The asset.", asset_of)
+_GONE = Reply("There is no such asset in this tenant.", ref("Detail"))
+_INVALID = Reply("Something in the body is not valid: what, by field.", ref("Refusal"))
+_FULL = Reply("The plan has no room for more.", ref("Detail"))
+
 ASSETS = Endpoint(
     "Asset List",
     {
-        "GET": Method(listed, "assets.view"),
-        "POST": Method(adding.create, "assets.create", streams=True),
+        "GET": Method(
+            listed,
+            "assets.view",
+            Doc(
+                "Assets",
+                "List assets",
+                {200: Reply("Every asset of the tenant.", assets_of)},
+                "In the order they were added in, which is not the one they play in: sort by "
+                "`play_order`.",
+            ),
+        ),
+        "POST": Method(
+            adding.create,
+            "assets.create",
+            Doc(
+                "Assets",
+                "Add an asset",
+                {201: Reply("The asset.", asset_of), 400: _INVALID, 507: _FULL},
+                "An address is asked whether it answers, for three seconds at most, unless "
+                "`skip_asset_check` is set. An upload is added by the `uri` and the `ext` that "
+                "`file_asset` answered.",
+                Body("The asset.", created),
+            ),
+            streams=True,
+        ),
     },
 )
 _DETAIL = {
-    "GET": Method(read, "assets.view"),
-    "PUT": Method(replace, "assets.edit"),
-    "DELETE": Method(delete, "assets.delete"),
+    "GET": Method(read, "assets.view", Doc("Assets", "Read an asset", {200: _ASSET, 404: _GONE})),
+    "PUT": Method(
+        replace,
+        "assets.edit",
+        Doc(
+            "Assets",
+            "Change an asset",
+            {200: _ASSET, 400: _INVALID, 404: _GONE},
+            "What is optional and left out stays as it is. What cannot be changed, as `uri` and "
+            "`mimetype`, is ignored: what GET answered can be sent back.",
+            Body("The fields to change, and those that PUT requires.", replaced),
+        ),
+    ),
+    "DELETE": Method(
+        delete,
+        "assets.delete",
+        Doc("Assets", "Remove an asset and its file", {204: Reply("It is gone."), 404: _GONE}),
+    ),
 }
-ASSET = Endpoint("Asset", {**_DETAIL, "PATCH": Method(patch, "assets.edit")})
+ASSET = Endpoint(
+    "Asset",
+    {
+        **_DETAIL,
+        "PATCH": Method(
+            patch,
+            "assets.edit",
+            Doc(
+                "Assets",
+                "Change some of an asset",
+                {200: _ASSET, 400: _INVALID, 404: _GONE},
+                body=Body("The fields to change.", patched, required=False),
+            ),
+        ),
+    },
+)
 ASSET_WITHOUT_PATCH = Endpoint("Asset", _DETAIL)
-ORDER = Endpoint("Playlist Order", {"POST": Method(order, "assets.edit")})
-CONTENT = Endpoint("Asset Content", {"GET": Method(content.read, "assets.view")})
+ORDER = Endpoint(
+    "Playlist Order",
+    {
+        "POST": Method(
+            order,
+            "assets.edit",
+            Doc(
+                "Assets",
+                "Order assets",
+                {204: Reply("Each asset has its place."), 400: _INVALID},
+                "Each asset gets its index in the list as `play_order`; those that are not listed "
+                "keep theirs.",
+                body_of(
+                    "The ids, separated by commas.",
+                    {
+                        "type": "object",
+                        "properties": {"ids": text_of("Ids, in order.", "0f0b…,17aa…")},
+                    },
+                    required=False,
+                ),
+            ),
+        )
+    },
+)
+CONTENT = Endpoint(
+    "Asset Content",
+    {
+        "GET": Method(
+            content.read,
+            "assets.view",
+            Doc(
+                "Assets",
+                "Read what an asset shows",
+                {
+                    200: Reply(
+                        "The file in base64, or where it is.",
+                        {"oneOf": [ref("FileContent"), ref("LinkContent")]},
+                    ),
+                    404: Reply("There is no such asset, or it shows nothing.", ref("Detail")),
+                },
+            ),
+        )
+    },
+)
 CONTROL = Endpoint(
     "Asset Control",
-    {"GET": Method(control, "", kind="relayed", needs="devices.control")},
+    {
+        "GET": Method(
+            control,
+            "",
+            Doc(
+                "Players",
+                "Tell players what to show",
+                {
+                    200: Reply(
+                        "It was passed on; players obey when they hear of it.",
+                        {"type": "string", "const": "Asset switched"},
+                    ),
+                    400: Reply("This is no line of text.", ref("Refusal")),
+                },
+                "`next`, `previous`, `asset&<asset_id>`, and whatever else a player knows: at most "
+                "200 characters without a space. A GET that does something, as it always was.",
+            ),
+            kind="relayed",
+            needs="devices.control",
+        )
+    },
 )
 FILE_ASSET = Endpoint(
-    "File Asset", {"POST": Method(file_uploads.receive_file, "assets.create", streams=True)}
+    "File Asset",
+    {
+        "POST": Method(
+            file_uploads.receive_file,
+            "assets.create",
+            file_uploads.DOC,
+            streams=True,
+            takes_file=True,
+        )
+    },
 )
+SHAPES = {
+    "FileContent": object_of(
+        type={"const": "file"},
+        filename=text_of("The asset's name."),
+        content=text_of("The file.", contentEncoding="base64"),
+        mimetype=text_of("What its name says that it is.", "image/png"),
+    ),
+    "LinkContent": object_of(type={"const": "url"}, url=text_of("Where it is.")),
+}

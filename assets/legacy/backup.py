@@ -17,10 +17,11 @@ from django.utils.http import content_disposition_header
 
 from assets.backup import PERMISSION, create_backup, open_backup
 from assets.legacy import commands
+from assets.legacy.docs import Doc, Reply, body_of, ref, text_of
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import DISK_FULL, LegacyError, detail
 from assets.legacy.fields import is_storable
-from assets.legacy.negotiation import data_of, settle_length
+from assets.legacy.negotiation import MULTIPART, data_of, settle_length
 from assets.restoring import InvalidBackup, restore_archive
 from assets.workspaces import workspace
 from rls import acting_as
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from assets.legacy.endpoint import Response
+    from assets.models import Backup
 
 FIELD = "backup_upload"
 NO_FILE = "No backup file uploaded."
@@ -77,8 +79,12 @@ class _Archive(FileUploadHandler):
 
 def backup(call: Call) -> Answer:
     """Make a backup and answer what its file is called."""
+
+    def answer(made: Backup) -> Answer:
+        return Answer(made.name, status=201)
+
     with _disk_full_told():
-        return Answer(create_backup(actor=call.actor).name, status=201)
+        return answer(create_backup(actor=call.actor, then=lambda made: call.settle(answer(made))))
 
 
 def recover(call: Call) -> Answer:
@@ -98,7 +104,12 @@ def recover(call: Call) -> Answer:
         source = handler.named.encode(errors="replace").decode().replace("\0", "")[-255:]
         _tell(call, "stop")
         try:
-            restore_archive(file, actor=call.actor, source=source)
+            restore_archive(
+                file,
+                actor=call.actor,
+                source=source,
+                then=lambda _restore: call.settle(Answer(DONE)),
+            )
         except InvalidBackup:
             raise LegacyError(400, {FIELD: BAD_ARCHIVE}) from None
         finally:
@@ -146,6 +157,87 @@ def _disk_full_told() -> Iterator[None]:
         raise detail(507, DISK_FULL) from error
 
 
-BACKUP = Endpoint("Backup", {"POST": Method(backup, PERMISSION, streams=True)})
-RECOVER = Endpoint("Recover", {"POST": Method(recover, PERMISSION, streams=True)})
-BACKUP_FILE = Endpoint("Backup File", {"GET": Method(fetch, PERMISSION, streams=True)})
+_FULL = Reply("There is no room for it.", ref("Detail"))
+
+BACKUP = Endpoint(
+    "Backup",
+    {
+        "POST": Method(
+            backup,
+            PERMISSION,
+            Doc(
+                "Backups",
+                "Make a backup",
+                {
+                    201: Reply(
+                        "What its file is called: fetch it at `/static_with_mime/<name>`.",
+                        text_of("A file name.", "lobby-2026-03-01T10-00-00.tar.gz"),
+                    ),
+                    507: _FULL,
+                },
+                "The tenant's assets, files and settings, laid out as Anthias lays out its own.",
+            ),
+            streams=True,
+        )
+    },
+)
+RECOVER = Endpoint(
+    "Recover",
+    {
+        "POST": Method(
+            recover,
+            PERMISSION,
+            Doc(
+                "Backups",
+                "Restore a backup",
+                {
+                    200: Reply("It was restored.", {"type": "string", "const": DONE}),
+                    400: Reply("No archive came, or one that is none.", ref("Refusal")),
+                    507: _FULL,
+                },
+                "Takes the place of the tenant's assets; what was there can be had back. Needs "
+                "`assets.delete` too. Players are told to stop before and to play after.",
+                body_of(
+                    "The archive, with its name.",
+                    {
+                        "type": "object",
+                        "properties": {
+                            FIELD: {
+                                "type": "string",
+                                "contentMediaType": MIMETYPE,
+                                "description": "A `.tar.gz` of this service or of Anthias.",
+                            }
+                        },
+                        "required": [FIELD],
+                    },
+                    media=(MULTIPART,),
+                ),
+            ),
+            streams=True,
+            takes_file=True,
+        )
+    },
+)
+BACKUP_FILE = Endpoint(
+    "Backup File",
+    {
+        "GET": Method(
+            fetch,
+            PERMISSION,
+            Doc(
+                "Backups",
+                "Fetch a backup",
+                {
+                    200: Reply(
+                        "The archive.",
+                        {"type": "string", "contentMediaType": MIMETYPE},
+                        MIMETYPE,
+                        {"Content-Disposition": text_of("Its name.")},
+                    ),
+                    404: Reply("There is no such backup in this tenant.", ref("Detail")),
+                },
+            ),
+            streams=True,
+        )
+    },
+)

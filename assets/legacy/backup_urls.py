@@ -16,6 +16,7 @@ ROUTES: tuple[tuple[tuple[str, ...], str, Endpoint], ...] = (
     ((V1, V2), "backup", BACKUP),
     ((V1, V2), "recover", RECOVER),
 )
+FILES = (("static_with_mime/<str:name>", BACKUP_FILE),)
 
 urlpatterns = [
     *(
@@ -23,5 +24,5 @@ urlpatterns = [
         for versions, below, endpoint in ROUTES
         for version in versions
     ),
-    path("static_with_mime/<str:name>", BACKUP_FILE, {"version": V2}),
+    *(path(where, endpoint, {"version": V2}) for where, endpoint in FILES),
 ]

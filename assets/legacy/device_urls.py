@@ -54,6 +54,8 @@ ROUTES: Routes = (
     ((V2,), "device/heartbeat", player_views.HEARTBEAT),
     ((V2,), "pair", player_views.PAIR),
 )
+# Files, each with what is told of it.
+FILES = (("anthias_assets/<str:name>", file_views.anthias_file, file_views.DOC),)
 
 
 def _patterns(routes: Routes) -> list[URLPattern]:
@@ -68,5 +70,5 @@ urlpatterns = [
     *_patterns(ABOUT_DEVICES),
     path("d/<str:device>/", include(_patterns(ABOUT_DEVICES))),
     *_patterns(ROUTES),
-    path("anthias_assets/<str:name>", file_views.anthias_file),
+    *(path(where, view) for where, view, _ in FILES),
 ]

@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from assets.legacy.addressing import addressed, devices_of
+from assets.legacy import device_docs as docs
+from assets.legacy.addressing import addressed, anybody, devices_of
 from assets.legacy.commands import send
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError, no_asset
@@ -26,8 +27,7 @@ from tenancy.models import TenantSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tenancy.actors import Actor
-    from tenancy.middleware import SignateRequest
+    from assets.legacy.docs import Doc
     from tenancy.models import Device
 
 # What clients that decode strictly find where nothing is known: the type that Anthias has there.
@@ -142,7 +142,7 @@ def info(call: Call) -> Answer:
     return Answer(body)
 
 
-def _telling(command: str) -> Method:
+def _telling(command: str, doc: Doc) -> Method:
     """Return a POST that tells players `command`, whatever its body says."""
 
     def tell(call: Call) -> Answer:
@@ -150,7 +150,7 @@ def _telling(command: str) -> Method:
         send(actor=call.actor, command=command, device=device.pk if device else None)
         return Answer()
 
-    return Method(tell, "", kind="relayed", needs="devices.control")
+    return Method(tell, "", doc, kind="relayed", needs="devices.control")
 
 
 def display(call: Call) -> Answer:
@@ -181,10 +181,6 @@ def ip_addresses(call: Call) -> Answer:
     with acting_as(call.actor, read_only=True):
         device = next(iter(devices_of(call)), None)
     return Answer({"ip_addresses": _ip_addresses(device)})
-
-
-def _anybody(request: SignateRequest) -> Actor:
-    return request.actor
 
 
 def integrations(call: Call) -> Answer:
@@ -249,29 +245,39 @@ def not_here(call: Call) -> Answer:
     return Answer({"error": NOT_HERE}, 501)
 
 
-_NOT_HERE = Method(not_here, "assets.view", kind="refused")
-CURRENT_ASSET = Endpoint("Viewer Current Asset", {"GET": Method(current_asset, "assets.view")})
-INFO = Endpoint("Info", {"GET": Method(info, "assets.view")})
-REBOOT = Endpoint("Reboot", {"POST": _telling("reboot")})
-SHUTDOWN = Endpoint("Shutdown", {"POST": _telling("shutdown")})
+_NOT_HERE = Method(not_here, "assets.view", docs.OLD, kind="refused")
+CURRENT_ASSET = Endpoint(
+    "Viewer Current Asset", {"GET": Method(current_asset, "assets.view", docs.CURRENT_ASSET)}
+)
+INFO = Endpoint("Info", {"GET": Method(info, "assets.view", docs.INFO)})
+REBOOT = Endpoint("Reboot", {"POST": _telling("reboot", docs.REBOOT)})
+SHUTDOWN = Endpoint("Shutdown", {"POST": _telling("shutdown", docs.SHUTDOWN)})
 DISPLAY = Endpoint(
-    "Display Power", {"POST": Method(display, "", kind="relayed", needs="devices.control")}
+    "Display Power",
+    {"POST": Method(display, "", docs.DISPLAY, kind="relayed", needs="devices.control")},
 )
 IP_ADDRESSES = Endpoint(
-    "Network Ip Addresses", {"GET": Method(ip_addresses, "", streams=True)}, admit=_anybody
+    "Network Ip Addresses",
+    {"GET": Method(ip_addresses, "", docs.IP_ADDRESSES, streams=True)},
+    admit=anybody,
 )
-INTEGRATIONS = Endpoint("Integrations", {"GET": Method(integrations, "assets.view")})
+INTEGRATIONS = Endpoint(
+    "Integrations", {"GET": Method(integrations, "assets.view", docs.INTEGRATIONS)}
+)
 SCREENLY_VALIDATE = Endpoint(
-    "Screenly Validate", {"POST": Method(screenly_validate, "assets.import", kind="refused")}
+    "Screenly Validate",
+    {"POST": Method(screenly_validate, "assets.import", docs.SCREENLY_VALIDATE, kind="refused")},
 )
 SCREENLY_MIGRATE = Endpoint(
-    "Screenly Migrate", {"POST": Method(screenly_migrate, "assets.import", kind="refused")}
+    "Screenly Migrate",
+    {"POST": Method(screenly_migrate, "assets.import", docs.SCREENLY_MIGRATE, kind="refused")},
 )
 IMPORT_VALIDATE = Endpoint(
-    "Import Validate", {"POST": Method(import_validate, "assets.import", kind="refused")}
+    "Import Validate",
+    {"POST": Method(import_validate, "assets.import", docs.IMPORT_VALIDATE, kind="refused")},
 )
 IMPORT_ITEM = Endpoint(
-    "Import Item", {"POST": Method(import_item, "assets.import", kind="refused")}
+    "Import Item", {"POST": Method(import_item, "assets.import", docs.IMPORT_ITEM, kind="refused")}
 )
 # Whichever method an old client has for it.
 OLD = Endpoint("No longer available", {"GET": _NOT_HERE, "POST": _NOT_HERE})

@@ -20,12 +20,14 @@ from django.http import HttpResponse, StreamingHttpResponse
 
 from assets.legacy.errors import LegacyError, detail, of_domain
 from assets.legacy.negotiation import HTML, JSON, PARSES, RENDERS, wanted_type
-from assets.legacy.retries import HEADER, once
+from assets.legacy.retries import told
 from rls import acting_as
 from tenancy.credentials import csrf_refusal
 from tenancy.errors import DomainError, NotSignedIn
+from tenancy.idempotency import HEADER, AnsweredMeanwhile, Once
 
 if TYPE_CHECKING:
+    from assets.legacy.docs import Doc
     from tenancy.actors import Actor
     from tenancy.middleware import SignateRequest
 
@@ -48,12 +50,30 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a handler: the request, who asks, which version, what the path names."""
+    """One request to a handler: the request, who asks, which version, what the path names.
+
+    `once` is there for a write under an Idempotency-Key.
+    """
 
     request: SignateRequest
     actor: Actor
     version: str
     path: Mapping[str, str]
+    once: Once | None = None
+
+    def settle(self, answer: Answer) -> Answer:
+        """Return the answer, kept in the open door where the write has a key.
+
+        A handler that opens its own doors calls this last in the one that writes; what it raises
+        has to undo the write. (Without a write it is called afterwards.) A refusal is not kept: it
+        may be tried again.
+        """
+        if self.once is not None and answer.status < 400:
+            text = answer.raw
+            if text is None and answer.body is not None:
+                text = _printed(answer.body)
+            self.once.keep(answer.status, text)
+        return answer
 
 
 Response = HttpResponse | StreamingHttpResponse
@@ -63,17 +83,20 @@ Admission = Callable[["SignateRequest"], "Actor"]
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method of an endpoint: what it does, what it needs, and what becomes of it.
+    """A method of an endpoint: what it does, what it needs, what is told of it, what becomes of it.
 
     `kind` is for the inventory: kept, relayed (to a player) or refused; and so is `needs`, which
-    says what a handler asks for by itself. A handler that `streams` opens its own doors.
+    says what a handler asks for by itself. A handler that `streams` opens its own doors; one that
+    `takes_file` reads the body piece by piece.
     """
 
     handle: Handler
     permission: str
+    doc: Doc
     kind: str = "kept"
     streams: bool = False
     needs: str = ""
+    takes_file: bool = False
 
 
 def _unless_known(request: SignateRequest, response: Response) -> Response:
@@ -96,14 +119,6 @@ def _refuse_foreign_page(request: SignateRequest) -> None:
     """Refuse what a page of another site makes a browser do with a password it keeps."""
     if request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
         raise detail(403, "CSRF Failed: pages of other sites cannot do this.")
-
-
-def _as_text(answer: Answer | Response) -> tuple[int, str | None]:
-    """Return the status of an answer to a write, and its body as JSON text."""
-    assert isinstance(answer, Answer)  # noqa: S101 -- only reads are streamed
-    if answer.raw is not None or answer.body is None:
-        return answer.status, answer.raw
-    return answer.status, _printed(answer.body)
 
 
 def _printed(body: Any) -> str:
@@ -188,24 +203,49 @@ class Endpoint:
         method = self.methods.get("GET" if request.method == "HEAD" else str(request.method))
         if method is None:
             raise detail(405, f'Method "{request.method}" not allowed.')
-        if method.kind == "relayed" or request.method not in SAFE:
+        writes = method.kind == "relayed" or request.method not in SAFE
+        if writes:
             _refuse_foreign_page(request)
         actor = self.admit(request) if self.admit else self.member(request)
         if method.permission:
             actor.require(method.permission)
-        call = Call(request, actor, version, path)
+        once = None
         key = request.headers.get(HEADER)
-        if key is None or request.method in SAFE:
+        if key is not None and actor.tenant_id is not None and writes:
+            once = Once(actor, key, told(request, takes_file=method.takes_file))
+        call = Call(request, actor, version, path, once)
+        try:
             return self.handled(method, call)
-        status, text = once(request, actor, key, lambda: _as_text(self.handled(method, call)))
-        return Answer(status=status, raw=text)
+        except AnsweredMeanwhile:
+            # What was done here is undone; the answer is the other one's.
+            return self.handled(method, call)
 
     def handled(self, method: Method, call: Call) -> Answer | Response:
-        """Return what the handler says, inside its door; raises LegacyError or DomainError."""
+        """Return what the handler says, inside its door, or what it said to the same request.
+
+        Raises LegacyError or DomainError.
+        """
+        once = call.once
         if method.streams:
-            return method.handle(call)
-        with acting_as(call.actor, read_only=call.request.method in SAFE):
-            return method.handle(call)
+            if once is not None:
+                with acting_as(call.actor, read_only=True):
+                    kept = once.answered()
+                if kept is not None:
+                    return Answer(status=kept.status, raw=kept.text)
+            answer = method.handle(call)
+            if once is not None and not once.is_kept and isinstance(answer, Answer):
+                with acting_as(call.actor):
+                    call.settle(answer)
+            return answer
+        # What is relayed to players is written down, by GET too.
+        writes = method.kind == "relayed" or call.request.method not in SAFE
+        with acting_as(call.actor, read_only=not writes and once is None):
+            if once is not None:
+                kept = once.answered()
+                if kept is not None:
+                    return Answer(status=kept.status, raw=kept.text)
+            answer = method.handle(call)
+            return call.settle(answer) if isinstance(answer, Answer) else answer
 
     def member(self, request: SignateRequest) -> Actor:
         """Return who asks, in the tenant they entered; raises NotSignedIn, LegacyError."""

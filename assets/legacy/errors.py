@@ -17,10 +17,12 @@ from tenancy.errors import (
     PermissionDenied,
     QuotaExceeded,
     RateLimited,
+    SecondFactorRequired,
     StorageFull,
     TenantRefused,
     TenantRequired,
 )
+from tenancy.idempotency import KeyReused
 
 NO_ASSET = "No Asset matches the given query."
 DISK_FULL = (
@@ -55,9 +57,11 @@ def no_asset() -> LegacyError:
 _STATUSES: tuple[tuple[type[DomainError], int], ...] = (
     (NotSignedIn, 401),
     (PermissionDenied, 403),
+    (SecondFactorRequired, 403),
     (RateLimited, 429),
     (QuotaExceeded, 507),
     (Conflict, 409),
+    (KeyReused, 422),
 )
 
 

@@ -44,6 +44,24 @@ class Refused(ValueError):
 
 
 Parse = Callable[[Any], Any]
+Schema = Mapping[str, Any]
+
+_SCHEMAS: dict[Parse, Schema] = {}
+
+
+def accepts(**schema: Any) -> Callable[[Parse], Parse]:
+    """Say what a parser takes, as JSON Schema has it; the spellings that people should use."""
+
+    def declare(parse: Parse) -> Parse:
+        _SCHEMAS[parse] = schema
+        return parse
+
+    return declare
+
+
+def schema_of(parse: Parse) -> Schema:
+    """Return what a parser takes; KeyError for one that does not say."""
+    return _SCHEMAS[parse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,7 @@ class Field:
     several: bool = False
 
 
+@accepts(type="string", minLength=1)
 def text(value: Any) -> str:
     """Return text without outer space; numbers are text too. Raises Refused."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -86,6 +105,7 @@ def is_storable(value: str) -> bool:
     return "\x00" not in value and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
 
 
+@accepts(type="string")
 def free_text(value: Any) -> str:
     """Return text that may be empty; raises Refused."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -95,7 +115,10 @@ def free_text(value: Any) -> str:
 
 def integer(low: int | None = None, high: int | None = None) -> Parse:
     """Make a parser of whole numbers from `low` to `high`, as numbers or as text."""
+    bounds = {"minimum": low, "maximum": high}
+    number = {"type": "integer"} | {name: n for name, n in bounds.items() if n is not None}
 
+    @accepts(anyOf=[number, {"type": "string", "pattern": "^-?[0-9]{1,9}$"}])
     def parse(value: Any) -> int:
         if isinstance(value, str) and len(value) > LONGEST_NUMBER:
             raise Refused("String value too large.")
@@ -112,6 +135,13 @@ def integer(low: int | None = None, high: int | None = None) -> Parse:
     return parse
 
 
+@accepts(
+    anyOf=[
+        {"type": "boolean"},
+        {"type": "integer", "enum": [0, 1]},
+        {"type": "string", "enum": ["true", "false", "1", "0", "on", "off", "yes", "no"]},
+    ]
+)
 def flag(value: Any) -> bool:
     """Return a truth value of any spelling; raises Refused."""
     # 2 and 1.5 are neither, and a list cannot be asked.
@@ -139,6 +169,7 @@ def duration_text(value: Any) -> int:
 MAX_DURATION_S = 31_536_000
 
 
+@accepts(type="string", format="date-time")
 def instant(value: Any) -> datetime:
     """Return an instant in UTC; without an offset it is UTC already. Raises Refused."""
     try:
@@ -153,6 +184,7 @@ def instant(value: Any) -> datetime:
         raise Refused("Datetime value out of range.") from None
 
 
+@accepts(type="string", pattern="^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{1,6})?)?$")
 def time_of_day(value: Any) -> time:
     """Return a local time of day; raises Refused."""
     try:
@@ -167,6 +199,7 @@ def time_of_day(value: Any) -> time:
 def list_of(parse: Parse) -> Parse:
     """Make a parser of lists; what is wrong inside is told by its index."""
 
+    @accepts(type="array", items=schema_of(parse))
     def parse_list(value: Any) -> list[Any]:
         if isinstance(value, str) or not isinstance(value, list):
             kind = type(value).__name__
@@ -186,6 +219,7 @@ def list_of(parse: Parse) -> Parse:
     return parse_list
 
 
+@accepts(type="object")
 def mapping(value: Any) -> dict[str, Any]:
     """Return a JSON object, which a form carries as text; raises Refused."""
     if isinstance(value, str):
@@ -203,6 +237,7 @@ def mapping(value: Any) -> dict[str, Any]:
 def choice(*allowed: Any) -> Parse:
     """Make a parser that takes one of `allowed`, by its spelling."""
 
+    @accepts(enum=list(allowed))
     def parse(value: Any) -> Any:
         for one in allowed:
             if not isinstance(value, bool) and str(value) == str(one):

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 
+from assets.legacy.docs import Doc, Given, Reply, body_of, object_of, ref, text_of
 from assets.legacy.endpoint import Answer
 from assets.legacy.errors import LegacyError, detail
 from assets.legacy.negotiation import MULTIPART, data_of, settle_length
@@ -174,12 +175,12 @@ def _whole(call: Call, length: int) -> Answer:
         if file.refusal is not None:
             raise file.refusal
         assert file.upload_id is not None  # noqa: S101 -- without a refusal there is one
-        with acting_as(call.actor, read_only=True):
+        with acting_as(call.actor):
             handle = Upload.objects.values_list("handle", flat=True).get(pk=file.upload_id)
+            return call.settle(_answer(handle, extension))
     except BaseException:
         handler.give_up()
         raise
-    return _answer(handle, extension)
 
 
 def _piece(call: Call, told: str) -> Answer:
@@ -261,3 +262,59 @@ def _keep(
             time.sleep(_PAUSE_S)
         else:
             return
+
+
+DOC = Doc(
+    "Uploads",
+    "Upload a file, or a piece of one",
+    {
+        200: Reply("The handle to make an asset of; the same for every piece.", ref("Handle")),
+        400: Reply(
+            "No file came, or one whose name is not that of an image or a video, or a piece that "
+            "is not what its headers say.",
+            ref("Refusal"),
+        ),
+        409: Reply(
+            "An asset is being made of this file, or a request with this `Idempotency-Key` is "
+            "under way.",
+            ref("Detail"),
+        ),
+        507: Reply("The plan has no room for it.", ref("Detail")),
+    },
+    "A file that is large can come in pieces, in any order, each with `Content-Range` and all but "
+    "the first with `X-Upload-Id`. A piece may be sent again.",
+    body_of(
+        "The file, with its name.",
+        {
+            "type": "object",
+            "properties": {
+                FIELD: {
+                    "type": "string",
+                    "contentMediaType": "application/octet-stream",
+                    "description": "An image or a video; its name has to end as one's does.",
+                }
+            },
+            "required": [FIELD],
+        },
+        media=(MULTIPART,),
+    ),
+    (
+        Given(
+            "Content-Range",
+            "Which bytes of how many this piece is. Without it the file is whole.",
+            text_of("", "bytes 0-5242879/7340032", pattern="^bytes [0-9]+-[0-9]+/[0-9]+$"),
+        ),
+        Given(
+            "X-Upload-Id",
+            "The `upload_id` of the first piece's answer. Without `Content-Range` it is ignored.",
+            text_of("", pattern="^[0-9a-f]{32}$"),
+        ),
+    ),
+)
+SHAPES = {
+    "Handle": object_of(
+        uri=text_of("What to send as the `uri` of a new asset; no path on the server."),
+        ext=text_of("What to send as its `ext`.", ".png"),
+        upload_id=text_of("What to send with further pieces.", pattern="^[0-9a-f]{32}$"),
+    )
+}

@@ -16,8 +16,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from assets.legacy.addressing import player
+from assets.legacy.docs import Doc, Given, Reply, ref, text_of
 from assets.legacy.errors import LegacyError
 from assets.legacy.fields import is_storable
+from assets.legacy.negotiation import JSON
 from assets.models import Asset
 from assets.serving import Serving, serve
 from assets.storage import is_key_of, media_storage
@@ -30,6 +32,44 @@ if TYPE_CHECKING:
     from tenancy.actors import Actor
     from tenancy.middleware import SignateRequest
 
+_BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
+DOC = Doc(
+    "Player's own",
+    "Fetch the file of an asset",
+    {
+        200: Reply(
+            "The file.", _BYTES, "*/*", {"ETag": text_of("Send it back as `If-None-Match`.")}
+        ),
+        206: Reply(
+            "The bytes that were asked for.",
+            _BYTES,
+            "*/*",
+            {"Content-Range": text_of("Which ones these are.", "bytes 0-99/1234")},
+        ),
+        302: Reply(
+            "The file is to be had there for a while.", headers={"Location": text_of("Where.")}
+        ),
+        304: Reply("It has not changed."),
+        401: Reply(
+            "No credential, or one that may not look at assets.",
+            {"anyOf": [ref("Detail"), ref("Error")]},
+            JSON,
+        ),
+        404: Reply("There is no such file in this tenant.", ref("Detail"), JSON),
+        412: Reply("It has changed, or has not."),
+        416: Reply("It is not as long as that."),
+        503: Reply(
+            "The storage, or the service, is not available.",
+            {"anyOf": [ref("Detail"), ref("Error")]},
+            JSON,
+        ),
+    },
+    "The last part of an asset's `uri` that starts with `/`.",
+    given=(
+        Given("Range", "Which bytes are wanted.", text_of("", "bytes=0-99")),
+        Given("If-None-Match", "The `ETag` of what is there already.", text_of("")),
+    ),
+)
 logger = logging.getLogger("signate.media")
 
 

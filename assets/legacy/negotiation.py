@@ -52,10 +52,11 @@ def wanted_type(request: HttpRequest) -> str:
     return ranked[0][2]
 
 
-class _NoFiles(FileUploadHandler):
+class SkippedFiles(FileUploadHandler):
     """Reads past the files of a form: nothing here takes any."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
+        """Skip the file."""
         del args, kwargs
         raise SkipFile
 
@@ -101,7 +102,7 @@ def data_of(request: HttpRequest, *, files: FileUploadHandler | None = None) -> 
     try:
         if kind == MULTIPART:
             # Not `request.POST`, which is empty for PUT and PATCH.
-            handlers = [files or _NoFiles(request)]
+            handlers = [files or SkippedFiles(request)]
             return MultiPartParser(request.META, request, handlers, "utf-8").parse()[0]
         body = request.body
     except MultiPartParserError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from django.utils import timezone
 
+from assets.auditing import record_many
 from assets.legacy.fields import is_storable
 from assets.models import Asset
 from tenancy.events import Event, publish
@@ -57,7 +58,9 @@ def place_among_active(row: Asset, *, actor: Actor, now: datetime, zone: ZoneInf
             "RETURNING assets.id",
             [timezone.now(), actor.user_id, active],
         )
-        publish(Event.ASSETS_CHANGED, [key for (key,) in cursor.fetchall()], actor=actor)
+        changed = [key for (key,) in cursor.fetchall()]
+    publish(Event.ASSETS_CHANGED, changed, actor=actor)
+    record_many(actor, "asset.reordered", changed)
 
 
 def number_listed(asset_ids: list[str], *, actor: Actor) -> None:
@@ -77,4 +80,6 @@ def number_listed(asset_ids: list[str], *, actor: Actor) -> None:
                 *(list(places), list(places.values()), actor.entered()),
             ],
         )
-        publish(Event.ASSETS_CHANGED, [key for (key,) in cursor.fetchall()], actor=actor)
+        changed = [key for (key,) in cursor.fetchall()]
+    publish(Event.ASSETS_CHANGED, changed, actor=actor)
+    record_many(actor, "asset.reordered", changed)

@@ -17,6 +17,7 @@ from django.contrib.auth.password_validation import (
 from django.core.exceptions import ValidationError
 
 from assets.legacy.addressing import addressed
+from assets.legacy.docs import Doc, Reply, Schema, body_of, object_of, ref
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError, of_domain
 from assets.legacy.fields import (
@@ -31,6 +32,7 @@ from assets.legacy.fields import (
     text,
 )
 from assets.legacy.negotiation import data_of
+from assets.legacy.schemas import FLAG, taken
 from assets.player_settings import settings_of, update_device_defaults, update_device_settings
 from tenancy.device_settings import DEFAULTS, ROTATIONS, clean_device_settings
 from tenancy.errors import Invalid
@@ -143,12 +145,82 @@ def _weaknesses(username: str, password: str) -> list[str]:
     return found
 
 
+_NO_DEVICE = Reply("There is no such device in this tenant.", ref("Detail"))
 DEVICE_SETTINGS = Endpoint(
     "Device Settings",
     {
-        "GET": Method(show_settings, "assets.view"),
+        "GET": Method(
+            show_settings,
+            "assets.view",
+            Doc(
+                "Players",
+                "Read how players want things",
+                {200: Reply("All of the settings.", ref("DeviceSettings")), 404: _NO_DEVICE},
+                "Without a device in the address, what applies to all of the tenant's.",
+            ),
+        ),
         "PATCH": Method(
-            change_settings, "", needs="tenant.settings, or devices.edit for one device"
+            change_settings,
+            "",
+            Doc(
+                "Players",
+                "Change how players want things",
+                {
+                    200: Reply(
+                        "They are changed, all of them.", object_of(message={"const": SAVED})
+                    ),
+                    400: Reply("Something is not valid, and nothing is changed.", ref("Refusal")),
+                    404: _NO_DEVICE,
+                },
+                "Without a device in the address, for all of the tenant's that have no own.",
+                body_of("The settings to change.", ref("DeviceSettingsPatch"), required=False),
+            ),
+            needs="tenant.settings, or devices.edit for one device",
         ),
     },
 )
+# What fields mean, whether they are sent or answered.
+MEANINGS: Mapping[str, str] = {
+    "player_name": "What the player is called.",
+    "audio_output": "Where sound goes: `hdmi` or `local`.",
+    "default_duration": "Seconds that a new asset is shown for, 0 to 31536000.",
+    "default_streaming_duration": "Seconds that a new stream is shown for.",
+    "date_format": "How dates are shown, as `mm/dd/yyyy`.",
+    "timezone": "The IANA time zone; empty is the tenant's.",
+    AUTH_BACKEND: "Always empty: people and devices have accounts.",
+    "show_splash": "Whether a player shows its address when it starts.",
+    "default_assets": "Whether the tenant has Anthias's own sample pages.",
+    "shuffle_playlist": "Whether assets play in any order.",
+    "use_24_hour_clock": "Whether times are shown without am and pm.",
+    "debug_logging": "Whether a player logs more than usual.",
+    "prefer_dark_mode": "Whether pages are asked for their dark colours.",
+    "verify_ssl": "Whether certificates have to be valid.",
+    "screen_rotation": "Degrees, clockwise.",
+    USERNAME: "Always empty, likewise.",
+    "password": "Changes nothing here.",
+    "password_2": "Changes nothing here.",
+    "current_password": "Changes nothing here.",
+    "display_power_schedule_enabled": "Whether screens are switched on and off by the clock.",
+    "display_power_on_time": "When they are switched on, `HH:MM`.",
+    "display_power_off_time": "When they are switched off, `HH:MM`.",
+    "display_power_days": "On which days: numbers with commas, 0 is Monday; empty is all.",
+}
+
+
+def _shown(name: str) -> Schema:
+    if name == "screen_rotation":
+        kind: Schema = {"enum": list(ROTATIONS)}
+    else:
+        default = DEFAULTS.get(name, "")
+        kind = (
+            FLAG
+            if isinstance(default, bool)
+            else {"type": "integer" if isinstance(default, int) else "string"}
+        )
+    return {**kind, "description": MEANINGS[name]}
+
+
+SHAPES = {
+    "DeviceSettings": object_of("", **{name: _shown(name) for name in SHOWN}),
+    "DeviceSettingsPatch": taken(FIELDS, MEANINGS),
+}

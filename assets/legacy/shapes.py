@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper
 
 from assets.legacy.errors import LegacyError
@@ -18,6 +17,7 @@ from assets.legacy.fields import (
     Field,
     Form,
     Refused,
+    accepts,
     duration_text,
     flag,
     free_text,
@@ -26,15 +26,19 @@ from assets.legacy.fields import (
     list_of,
     mapping,
     read_fields,
+    schema_of,
     text,
     time_of_day,
 )
 from assets.querysets import CustomHeaders, RefreshInterval, active_q
+from assets.statements import Statement, compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from zoneinfo import ZoneInfo
+
+    from django.db.models import Q
 
     from assets.models import Asset
     from assets.querysets import AssetQuerySet
@@ -165,6 +169,11 @@ def _object(members: Mapping[str, str]) -> str:
     return f"concat({', '.join(parts)}, '}}')"
 
 
+def names_of(version: str) -> tuple[str, ...]:
+    """Return what an asset's members are called in a version, in the order they come in."""
+    return tuple((_v2 if version == V2 else _v1)(is_utc=True))
+
+
 _OBJECTS = {
     (version == V2, is_utc): _object((_v2 if version == V2 else _v1)(is_utc=is_utc))
     for version in (V1, V2)
@@ -177,20 +186,27 @@ def shown(version: str, rows: AssetQuerySet, now: datetime, zone: ZoneInfo) -> s
 
     Dates are in `zone`, in which activity is judged too.
     """
+    is_utc = zone.key == "UTC"
+    statement = statement_of(version, rows, active_q(now, zone), is_utc=is_utc)
+    [(text,)] = statement.rows({}, zone.key)
+    return text or ""
+
+
+def statement_of(
+    version: str, rows: AssetQuerySet, active: Q, *, is_utc: bool, places: Collection[str] = ()
+) -> Statement:
+    """Return the statement behind `shown`; its last parameter is the name of the zone."""
     inner = rows.values(
         *_COLUMNS,
-        active=ExpressionWrapper(active_q(now, zone), output_field=BooleanField()),
+        active=ExpressionWrapper(active, output_field=BooleanField()),
         refresh=RefreshInterval("metadata"),
         headers=CustomHeaders("metadata"),
     )
-    statement, parameters = inner.query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT string_agg({_OBJECTS[version == V2, zone.key == 'UTC']}, ',') "  # noqa: S608 -- constants
-            f"FROM ({statement}) AS rows, (SELECT %s::text AS zone) AS at",
-            [*parameters, zone.key],
-        )
-        return cursor.fetchone()[0] or ""
+    around = (
+        f"SELECT string_agg({_OBJECTS[version == V2, is_utc]}, ',') "  # noqa: S608 -- constants
+        "FROM ({}) AS rows, (SELECT %s::text AS zone) AS at"
+    )
+    return compiled(inner, around, places=places)
 
 
 # --- what each version takes --------------------------------------------------------------------
@@ -200,6 +216,7 @@ _any_integer = integer()
 _days = list_of(integer(1, 7))
 
 
+@accepts(**schema_of(_any_integer))
 def _number(value: Any) -> int:
     """Return a place, where Anthias knows no bounds, of 32 bits."""
     number: int = _any_integer(value)
@@ -212,6 +229,7 @@ NO_DAYS = (
 )
 
 
+@accepts(**schema_of(_days), minItems=1)
 def _play_days(value: Any) -> list[int]:
     found = _days(value)
     if not found:

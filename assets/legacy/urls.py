@@ -14,7 +14,6 @@ from assets.legacy.assets import (
     ASSET_WITHOUT_PATCH,
     ASSETS,
     CONTENT,
-    CONTROL,
     FILE_ASSET,
     ORDER,
 )
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 ROUTES: tuple[tuple[tuple[str, ...], str, Endpoint], ...] = (
     ((V1, V1_1, V1_2, V2), "assets", ASSETS),
     ((V1, V2), "assets/order", ORDER),
-    ((V1, V2), "assets/control/<str:command>", CONTROL),
     ((V1, V2), "assets/<str:asset_id>/content", CONTENT),
     ((V1, V1_1), "assets/<str:asset_id>", ASSET_WITHOUT_PATCH),
     ((V1_2, V2), "assets/<str:asset_id>", ASSET),

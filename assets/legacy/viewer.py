@@ -12,23 +12,25 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
 from django.utils.http import parse_etags
 from redis.exceptions import RedisError
 
 from assets.legacy.addressing import PLAYER, player
+from assets.legacy.docs import Doc, Reply, Schema, object_of, ref, text_of
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError
 from assets.legacy.fields import is_storable
+from assets.legacy.listings import playing
 from assets.legacy.playlist_memory import recall, remember
-from assets.legacy.shapes import V2, shown
+from assets.legacy.schemas import FLAG
+from assets.legacy.shapes import V2
 from assets.models import Asset
 from assets.player_settings import settings_of, zone_of
 from assets.reachability import is_checked
-from assets.schedule import deadline
 from assets.tasks import queue_check
 from rls import acting_as
 from tenancy.credentials import client_address
+from tenancy.device_settings import ROTATIONS
 from tenancy.events import tenant_key
 from tenancy.heartbeats import note_seen
 from tenancy.limits import redis_client
@@ -36,8 +38,6 @@ from tenancy.models import Device, TenantSettings
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-    from assets.querysets import AssetQuerySet
 
 VIEWER_SETTINGS = (
     "shuffle_playlist",
@@ -60,19 +60,13 @@ def playlist(call: Call) -> Answer:
     with acting_as(call.actor, read_only=True):
         device = Device.objects.get(pk=key)
         found = settings_of(TenantSettings.objects.get(tenant_id=tenant_id), device)
-        zone = zone_of(found)
-        rows = _rows_of(device)
-        ends = deadline(
-            rows.filter(
-                Q(end_date__gt=now) | Q(start_date__gt=now),
-                is_enabled=True,
-                start_date__isnull=False,
-                end_date__isnull=False,
-            ),
+        assets, ends = playing(
+            V2,
             now,
-            zone,
+            zone_of(found),
+            tenant_id=tenant_id,
+            tags=device.tags if device.only_tagged else None,
         )
-        assets = shown(V2, rows.active_at(now, zone).in_play_order(), now, zone)
     etag = _etag(assets, _iso(ends), str(found["shuffle_playlist"]))
     remember(tenant_id, key, version=recalled.version, etag=etag, deadline=ends)
     if _has(call, etag):
@@ -111,11 +105,6 @@ def _own_key(call: Call) -> UUID:
     key = call.actor.device_id
     assert key is not None  # noqa: S101 -- `player` admits nobody else
     return key
-
-
-def _rows_of(device: Device) -> AssetQuerySet:
-    rows = Asset.objects.filter(tenant_id=device.tenant_id)
-    return rows.filter(tags__overlap=device.tags) if device.only_tagged else rows
 
 
 def _is_due(tenant_id: UUID, asset: UUID) -> bool:
@@ -165,12 +154,81 @@ def _json(moment: datetime | None) -> str:
     return "null" if moment is None else json.dumps(_iso(moment))
 
 
+_INSTANT: Schema = {"type": ["string", "null"], "format": "date-time"}
+_KNOWN = {
+    "ETag": text_of("Send it back as `If-None-Match`."),
+    "Cache-Control": text_of("Whose it is.", "private, no-cache"),
+}
 PLAYLIST = Endpoint(
-    "Viewer Playlist", {"GET": Method(playlist, "", streams=True, needs=PLAYER)}, admit=player
+    "Viewer Playlist",
+    {
+        "GET": Method(
+            playlist,
+            "",
+            Doc(
+                "Player's own",
+                "Read what plays now",
+                {200: Reply("What plays now.", ref("Playlist"), headers=_KNOWN)},
+                "In the order it plays in. A device that is set to shows only what has one of its "
+                "tags. Ask again at `deadline`, and once a minute.",
+            ),
+            streams=True,
+            needs=PLAYER,
+        )
+    },
+    admit=player,
 )
 SETTINGS = Endpoint(
     "Viewer Settings",
-    {"GET": Method(viewer_settings, "", streams=True, needs=PLAYER)},
+    {
+        "GET": Method(
+            viewer_settings,
+            "",
+            Doc(
+                "Player's own",
+                "Read how it is shown",
+                {200: Reply("The settings.", ref("ViewerSettings"), headers=_KNOWN)},
+            ),
+            streams=True,
+            needs=PLAYER,
+        )
+    },
     admit=player,
 )
-RECHECK = Endpoint("Asset Recheck", {"POST": Method(recheck, "", needs=PLAYER)}, admit=player)
+RECHECK = Endpoint(
+    "Asset Recheck",
+    {
+        "POST": Method(
+            recheck,
+            "",
+            Doc(
+                "Player's own",
+                "Have an address looked at again",
+                {
+                    202: Reply("It is looked at, unless it was a moment ago."),
+                    404: Reply(
+                        "There is no such asset in this tenant: no body then.",
+                        ref("Detail"),
+                        may_be_empty=True,
+                    ),
+                },
+            ),
+            needs=PLAYER,
+        )
+    },
+    admit=player,
+)
+SHAPES = {
+    "Playlist": object_of(
+        assets={"type": "array", "items": ref("AssetV2")},
+        deadline={**_INSTANT, "description": "When this changes next, in UTC; null for never."},
+        now=text_of("The time here, in UTC.", format="date-time"),
+    ),
+    "ViewerSettings": object_of(
+        shuffle_playlist={**FLAG, "description": "Whether it plays in any order."},
+        show_splash={**FLAG, "description": "Whether it shows its address when it starts."},
+        screen_rotation={"enum": list(ROTATIONS), "description": "Degrees, clockwise."},
+        audio_output=text_of("Where sound goes.", "hdmi"),
+        debug_logging={**FLAG, "description": "Whether it logs more than usual."},
+    ),
+}

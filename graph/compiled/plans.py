@@ -8,9 +8,7 @@ and filters only by whether they are given. What cannot be compiled is kept too,
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
@@ -27,7 +25,7 @@ from graph.compiled.objects import Compiling
 from graph.compiled.selecting import BOUND_ARGUMENTS, Selecting, variables_in
 from graph.compiled.shapes import Shape, Uncompilable
 from graph.compiled.statements import Condition, Making, Statement
-from graph.documents import CACHED_LENGTH
+from graph.shelves import Shelf
 from tenancy.errors import DomainError
 from tenancy.models import TenantSettings
 
@@ -40,11 +38,12 @@ if TYPE_CHECKING:
 
     from tenancy.actors import Actor
 
-# Of all plans together, and of those that one tenant (or a person outside of tenants) has made.
-MAX_PLANS = 2_000
+# What a process keeps, in plans and in bytes, an eighth of it at most for one client (Shelf).
+MAX_PLANS = 2_048
 MAX_BYTES = 32 * 2**20
-MAX_PLANS_EACH = 200
-MAX_BYTES_EACH = 4 * 2**20
+MAX_OPERATIONS = 1_024
+# Longer documents are somebody's experiment, and would fill the memory with themselves.
+MAX_LENGTH = 20_000
 MAX_STEERING_LENGTH = 500
 
 
@@ -162,86 +161,25 @@ def as_field(node: OperationDefinitionNode) -> Any:
     return FieldNode(name=NameNode(value="query"), selection_set=node.selection_set)
 
 
-class Plans:
-    """Plans by their keys, the one that was used longest ago forgotten first.
-
-    Everybody uses everybody's, but whoever makes more than their share pushes out their own.
-    """
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._plans: OrderedDict[Hashable, tuple[Plan, Hashable]] = OrderedDict()
-        self._of: dict[Hashable, OrderedDict[Hashable, int]] = {}
-        self._bytes_of: dict[Hashable, int] = {}
-        self._bytes = 0
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._plans)
-
-    def get(self, key: Hashable) -> Plan | None:
-        """Return a plan that is kept."""
-        with self._lock:
-            found = self._plans.get(key)
-            if found is None:
-                return None
-            plan, maker = found
-            self._plans.move_to_end(key)
-            self._of[maker].move_to_end(key)
-            return plan
-
-    def put(self, key: Hashable, plan: Plan, maker: Hashable, *, size: int) -> None:
-        """Keep a plan of `size` bytes with its key, within everybody's bounds and the maker's."""
-        if size > MAX_BYTES_EACH // 4:
-            return
-        with self._lock:
-            self._drop(key)
-            own = self._of.setdefault(maker, OrderedDict())
-            self._plans[key] = plan, maker
-            own[key] = size
-            self._bytes += size
-            self._bytes_of[maker] = self._bytes_of.get(maker, 0) + size
-            while len(own) > MAX_PLANS_EACH or self._bytes_of[maker] > MAX_BYTES_EACH:
-                self._drop(next(iter(own)))
-            while len(self._plans) > MAX_PLANS or self._bytes > MAX_BYTES:
-                self._drop(next(iter(self._plans)))
-
-    def _drop(self, key: Hashable) -> None:
-        found = self._plans.pop(key, None)
-        if found is None:
-            return
-        maker = found[1]
-        size = self._of[maker].pop(key)
-        self._bytes -= size
-        self._bytes_of[maker] -= size
-        if not self._of[maker]:
-            del self._of[maker], self._bytes_of[maker]
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        with self._lock:
-            self._plans.clear()
-            self._of.clear()
-            self._bytes_of.clear()
-            self._bytes = 0
-
-
 logger = logging.getLogger("signate.graphql")
-plans = Plans()
-operations: OrderedDict[tuple[str, str | None], Operation] = OrderedDict()
-_CACHED_OPERATIONS = 512
+plans: Shelf[Plan] = Shelf(entries=MAX_PLANS, weight=MAX_BYTES)
+operations: Shelf[Operation] = Shelf(entries=MAX_OPERATIONS, weight=MAX_OPERATIONS)
 
 
 def operation_of(
-    text: str, name: str | None, document: DocumentNode, node: OperationDefinitionNode
+    text: str,
+    name: str | None,
+    document: DocumentNode,
+    node: OperationDefinitionNode,
+    *,
+    owner: str,
 ) -> Operation:
-    """Return what is to be known of an operation, kept for documents that are kept."""
-    if len(text) > CACHED_LENGTH:
-        raise Uncompilable("a long document")
+    """Return what is to be known of an operation."""
     known = operations.get((text, name))
-    if known is None:
+    # Of a document that was parsed anew, the nodes are others.
+    if known is None or known.node is not node:
+        if len(text) > MAX_LENGTH:
+            raise Uncompilable("a long document")
         known = Operation.of(document, node)
-        operations[text, name] = known
-        if len(operations) > _CACHED_OPERATIONS:
-            operations.pop(next(iter(operations)), None)
+        operations.put((text, name), known, owner=owner, weight=1)
     return known

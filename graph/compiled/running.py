@@ -27,6 +27,7 @@ from graph.compiled.leaves import UNFIT, UNSETTLED
 from graph.compiled.plans import Operation, as_field, compiled, operation_of, plans
 from graph.compiled.selecting import Selecting
 from graph.compiled.shapes import Uncompilable
+from graph.limits import owner_of
 from rls import fetch_one
 from tenancy.errors import DomainError
 
@@ -137,9 +138,10 @@ def _plan(
     context: Context,
 ) -> tuple[Plan, VariableValues]:
     assert context.document is not None  # noqa: S101 -- the view has admitted it
-    operation = operation_of(text, name, context.document, node)
-    variables = _variables(schema, operation, values)
     actor = context.actor
+    owner = owner_of(actor)
+    operation = operation_of(text, name, context.document, node, owner=owner)
+    variables = _variables(schema, operation, values)
     key = (
         text,
         name,
@@ -151,7 +153,7 @@ def _plan(
     if plan is None:
         with connection.execute_wrapper(_refuse_to_ask):
             plan = compiled(schema, operation, variables, actor)
-        plans.put(key, plan, actor.tenant_id or actor.user_id, size=plan.size + 2 * len(text))
+        plans.put(key, plan, owner=owner, weight=plan.size + 2 * len(text))
     return plan, variables
 
 

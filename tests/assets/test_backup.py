@@ -18,6 +18,7 @@ from django.db import connection
 from assets.backup import create_backup, delete_backup, open_backup
 from assets.legacy.shapes import V1, V2, shown
 from assets.models import Asset, AssetMigration, Backup, PlaybackDay, Restore, ShareLink
+from assets.player_settings import settings_of, update_device_defaults
 from assets.restoring import forget_restore, restore_archive, restore_backup, undo_restore
 from assets.storage import backup_key, media_key
 from assets.storage_audit import audit_tenant
@@ -26,7 +27,7 @@ from rls import acting_as
 from tenancy.actors import worker
 from tenancy.errors import Conflict, NotFound, PermissionDenied, QuotaExceeded
 from tenancy.limits import BYTES_PER_GB
-from tenancy.models import Tenant, TenantUsage
+from tenancy.models import Tenant, TenantSettings, TenantUsage
 from tests.assets.anthias_libraries import COLUMNS_OF_ERA, CURRENT, DATA, make_library
 from tests.assets.archives import archive_of
 
@@ -327,6 +328,94 @@ def test_a_backup_counts_and_is_not_made_without_room(acme: Inhabited, media_roo
         create_backup(actor=acme.owner)
     assert {path for path in media_root.rglob("*") if path.is_file()} == files
     assert usage(acme.owner) == (before[0], before[1] + backup.size)
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+def archive_with(conf: str) -> io.BytesIO:
+    """Return Anthias's own backup with other settings in it."""
+    members: dict[str, bytes | None] = {}
+    with tarfile.open(SAMPLE) as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            members[member.name] = file.read() if file else None
+    members[".anthias/anthias.conf"] = conf.encode()
+    return archive_of(members)
+
+
+def wanted(actor: Actor) -> dict[str, Any]:
+    with acting_as(actor):
+        return settings_of(TenantSettings.objects.get(), None)
+
+
+SETTINGS = """[main]
+timezone = Asia/Tokyo
+display_power_days = 0,1
+[viewer]
+player_name = Lobby 100%%
+default_duration = 25
+shuffle_playlist = on
+default_assets = on
+"""
+
+
+def test_a_restore_takes_the_settings_over_and_undoing_gives_them_back(acme: Inhabited) -> None:
+    with acting_as(acme.owner):
+        update_device_defaults(
+            actor=acme.owner, changes={"timezone": "Europe/Paris", "verify_ssl": False}
+        )
+    before = wanted(acme.owner)
+    restore = restore_archive(archive_with(SETTINGS), actor=acme.owner, source="x")
+    assert wanted(acme.owner) == {
+        **before,
+        "timezone": "Asia/Tokyo",
+        "display_power_days": "0,1",
+        "player_name": "Lobby 100%",
+        "default_duration": 25,
+        "shuffle_playlist": True,
+    }
+    # Its pages are no setting: no asset comes beside those of the archive.
+    with acting_as(acme.owner):
+        assert Asset.objects.count() == restore.assets == 43
+    assert not [note for note in restore.notes if note.startswith("Settings")]
+    undone = undo_restore(restore.pk, actor=acme.owner)
+    assert wanted(acme.owner) == before
+    assert not [note for note in undone.notes if note.startswith("Settings")]
+
+
+def test_a_setting_that_cannot_be_used_is_noted_and_the_others_are_taken(acme: Inhabited) -> None:
+    before = wanted(acme.owner)
+    conf = (
+        "[main]\ntimezone = Atlantis/Centre\n[viewer]\ndefault_duration = long\n"
+        "screen_rotation = 45\nshow_splash = maybe\naudio_output = local\n"
+    )
+    restore = restore_archive(archive_with(conf), actor=acme.owner, source="x")
+    assert wanted(acme.owner) == {**before, "audio_output": "local"}
+    assert [note for note in restore.notes if note.startswith("Settings")] == [
+        "Settings: timezone: left as it was. Unknown or unavailable timezone: Atlantis/Centre.",
+        "Settings: default_duration: left as it was, 'long' cannot be used",
+        'Settings: screen_rotation: left as it was. "45" is not a valid choice.',
+        "Settings: show_splash: left as it was, 'maybe' cannot be used",
+    ]
+
+
+def test_settings_are_for_who_may_change_them(acme: Inhabited) -> None:
+    """A manager imports and deletes assets, and changes no setting."""
+    before = wanted(acme.owner)
+    restore = restore_archive(archive_with(SETTINGS), actor=acme.manager, source="x")
+    assert wanted(acme.owner) == before
+    told = "Settings: left as they were, to change them needs tenant.settings"
+    assert [note for note in restore.notes if note.startswith("Settings")] == [told]
+    undo_restore(restore.pk, actor=acme.owner)
+    assert wanted(acme.owner) == before
+    restore = restore_archive(archive_with(SETTINGS), actor=acme.owner, source="x")
+    after = wanted(acme.owner)
+    assert after["timezone"] == "Asia/Tokyo"
+    undone = undo_restore(restore.pk, actor=acme.manager)
+    assert wanted(acme.owner) == after
+    told = "Settings: not put back, to change them needs tenant.settings"
+    assert [note for note in undone.notes if note.startswith("Settings")] == [told]
 
 
 # --- undone, forgotten, expired -----------------------------------------------------------------

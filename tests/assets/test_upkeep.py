@@ -11,6 +11,8 @@ from assets.models import Asset, PlaybackDay
 from assets.upkeep import clean_up
 from rls import acting_as
 from tenancy.actors import worker
+from tenancy.idempotency import Once
+from tenancy.models import KeptAnswer
 from tests.jobs import queued
 
 if TYPE_CHECKING:
@@ -77,3 +79,25 @@ def test_old_proof_of_play_goes_however_much_there_is(
     clean_up(actor=actor)
     with acting_as(actor):
         assert list(PlaybackDay.objects.order_by("day")) == before
+
+
+def test_answers_of_a_day_ago_go_however_many_there_are(
+    acme: Inhabited, globex: Inhabited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenancy.idempotency.EXPIRED_AT_ONCE", 1)
+    monkeypatch.setattr("assets.upkeep.EXPIRED_AT_ONCE", 1)
+    for place in (acme, globex):
+        with acting_as(place.owner):
+            KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
+            kept = KeptAnswer.objects.get()
+            for number in range(3):
+                Once(place.owner, f"old {number}", []).keep(204, None)
+            KeptAnswer.objects.exclude(pk=kept.pk).update(
+                created_at=timezone.now() - timedelta(hours=24, minutes=1)
+            )
+    clean_up(actor=worker(acme.tenant.pk))
+    counted = []
+    for place in (acme, globex):
+        with acting_as(place.owner):
+            counted.append(KeptAnswer.objects.count())
+    assert counted == [1, 4]

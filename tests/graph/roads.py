@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from graph import compiled
 
-# What differs from request to request whatever the road: the request's id in masked errors.
-_REQUEST_ID = re.compile(rb'"requestId":"[^"]+"')
+# What differs from request to request whatever the road: the request's id in masked errors, and
+# what is left of the budget.
+_OF_THE_REQUEST = re.compile(rb'"requestId":"[^"]+"|"remaining":\d+')
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Roads:
             json.dumps({"query": query, "variables": variables or {}}),
             content_type="application/json",
         )
-        return response.status_code, _REQUEST_ID.sub(b'"requestId":""', response.content)
+        return response.status_code, _OF_THE_REQUEST.sub(b"", response.content)
 
     def agree(self, client: Client, query: str, variables: Any = None) -> bool:
         """Return whether it was compiled; fail unless both roads give the same bytes."""

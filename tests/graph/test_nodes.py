@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 IDS = """
 {
-  me { id membership { id user { id } } }
+  me { id membership { id user { id } } sessions(first: 1) { edges { node { id } } } }
   tenant { id settings { id } }
+  apiTokens(first: 1) { edges { node { id } } }
   assets(first: 1) { edges { node { id } } }
+  auditLog(first: 1) { edges { node { id } } }
   backups(first: 1) { edges { node { id } } }
   restores(first: 1) { edges { node { id } } }
   capabilities(first: 1) { edges { node { id } } }
   devices(first: 1) { edges { node { id } } }
+  invitations(first: 1) { edges { node { id } } }
   playbackDays(first: 1) { edges { node { id } } }
   uploads(first: 1) { edges { node { id } } }
 }
@@ -36,17 +39,21 @@ NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
 def own_ids(graph: Graph) -> dict[str, str]:
     data = graph.data(IDS)
     return {
+        "ApiToken": data["apiTokens"]["edges"][0]["node"]["id"],
         "Asset": data["assets"]["edges"][0]["node"]["id"],
+        "AuditEntry": data["auditLog"]["edges"][0]["node"]["id"],
         "Backup": data["backups"]["edges"][0]["node"]["id"],
         "Restore": data["restores"]["edges"][0]["node"]["id"],
         "Capability": data["capabilities"]["edges"][0]["node"]["id"],
         "Device": data["devices"]["edges"][0]["node"]["id"],
+        "Invitation": data["invitations"]["edges"][0]["node"]["id"],
         "Membership": data["me"]["membership"]["id"],
         "PlaybackDay": data["playbackDays"]["edges"][0]["node"]["id"],
         "Tenant": data["tenant"]["id"],
         "TenantSettings": data["tenant"]["settings"]["id"],
         "UploadSession": data["uploads"]["edges"][0]["node"]["id"],
         "User": data["me"]["membership"]["user"]["id"],
+        "UserSession": data["me"]["sessions"]["edges"][0]["node"]["id"],
         "Viewer": data["me"]["id"],
     }
 

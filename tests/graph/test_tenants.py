@@ -79,7 +79,7 @@ def test_the_tenant_entered(acme: Inhabited, gql: Callable[..., Graph]) -> None:
         "isActive": True,
         "subscriptionTier": "BASIC",
         "maxDevices": 5,
-        "maxUsers": 10,
+        "maxUsers": 1_000_000,
         "storageQuotaGb": 2_000_000_000,
         "maxAssets": 1_000_000,
         "features": [],

@@ -30,7 +30,18 @@ from graph.scalars import print_instant
 from graph.schema import schema
 from rls import acting_as
 from rls.declared import declared, is_tenant_owned
-from tenancy.models import CapabilityKey, Device, Membership, Tenant, TenantSettings
+from tenancy.models import (
+    ApiToken,
+    AuditEntry,
+    CapabilityKey,
+    Device,
+    Invitation,
+    Membership,
+    SecondFactor,
+    Tenant,
+    TenantSettings,
+    UserSession,
+)
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
 from tests.isolation.probes import GLOBAL_ROWS
@@ -56,11 +67,38 @@ LEGACY = "legacy id"
 ASSET = "id assetId name updatedAt"
 PAGE = f"totalCount edges {{ node {{ {ASSET} }} }}"
 DAYS = f"totalCount edges {{ node {{ day plays asset {{ {ASSET} }} }} }}"
+LOG = "totalCount edges { node { action label } }"
 RECORDED = "playback { recorded skipped repeated }"
 NOW = print_instant(datetime.now(UTC))
 FAULTS = "errors { field message code }"
 # The argument that takes an id: what ids it takes, and an operation that gives it one.
 ROWS: dict[str, tuple[tuple[str, ...], str]] = {
+    "Query.apiTokens.filter.userId": (
+        ("User",),
+        "query($id: ID!) { apiTokens(filter: {userId: $id}) { edges { node { name } } } }",
+    ),
+    "Mutation.updateApiToken.input.id": (
+        ("ApiToken",),
+        (
+            'mutation($id: ID!) { updateApiToken(input: {id: $id, name: "taken"}) '
+            f"{{ apiToken {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeApiToken.input.id": (
+        ("ApiToken",),
+        (
+            "mutation($id: ID!) { revokeApiToken(input: {id: $id}) "
+            f"{{ apiToken {{ id name }} {FAULTS} }} }}"
+        ),
+    ),
+    "Query.auditLog.filter.userId": (
+        ("User",),
+        f"query($id: ID!) {{ auditLog(filter: {{userId: $id}}) {{ {LOG} }} }}",
+    ),
+    "Query.auditLog.filter.subjectId": (
+        ("Tenant", "Device", "Capability"),
+        f"query($id: ID!) {{ auditLog(filter: {{subjectId: $id}}) {{ {LOG} }} }}",
+    ),
     "Query.node.id": (
         tuple(READERS),
         f"query($id: ID!) {{ node(id: $id) {{ __typename id ... on Asset {{ {ASSET} }} }} }}",
@@ -128,12 +166,66 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
         ("Asset",),
         f"mutation($id: ID!) {{ deleteAssets(input: {{ids: [$id]}}) {{ deletedIds {FAULTS} }} }}",
     ),
+    "Mutation.updateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { updateMembership(input: {id: $id, role: OPERATOR}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.deactivateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { deactivateMembership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.reactivateMembership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { reactivateMembership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.removeMember.input.id": (
+        ("Membership",),
+        (f"mutation($id: ID!) {{ removeMember(input: {{id: $id}}) {{ deletedId {FAULTS} }} }}"),
+    ),
+    "Mutation.transferOwnership.input.id": (
+        ("Membership",),
+        (
+            "mutation($id: ID!) { transferOwnership(input: {id: $id}) "
+            f"{{ membership {{ id role isActive }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.resendInvitation.input.id": (
+        ("Invitation",),
+        (
+            "mutation($id: ID!) { resendInvitation(input: {id: $id}) "
+            f"{{ invitation {{ id email }} {FAULTS} }} }}"
+        ),
+    ),
+    "Mutation.revokeInvitation.input.id": (
+        ("Invitation",),
+        (
+            "mutation($id: ID!) { revokeInvitation(input: {id: $id}) "
+            f"{{ invitation {{ id email }} {FAULTS} }} }}"
+        ),
+    ),
     "Mutation.revokeCapability.input.id": (
         ("Capability",),
         (
             "mutation($id: ID!) { revokeCapability(input: {id: $id}) "
             f"{{ capability {{ id name }} {FAULTS} }} }}"
         ),
+    ),
+    "Mutation.endSession.input.id": (
+        ("UserSession",),
+        f"mutation($id: ID!) {{ endSession(input: {{id: $id}}) {{ endedId {FAULTS} }} }}",
+    ),
+    "Mutation.endOtherSessions.input.keep": (
+        ("UserSession",),
+        f"mutation($id: ID!) {{ endOtherSessions(input: {{keep: $id}}) {{ ended {FAULTS} }} }}",
     ),
     "Query.device.id": (
         ("Device",),
@@ -334,10 +426,16 @@ def foreign_id(kind: str, place: Inhabited) -> str:
         return to_base64(kind, place.tenant.pk)
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
+    if kind == "UserSession":
+        with acting_as(place.owner):
+            return to_base64(kind, UserSession.objects.latest("pk").pk)
     models_: dict[str, type[Model]] = {
+        "ApiToken": ApiToken,
+        "AuditEntry": AuditEntry,
         "Capability": CapabilityKey,
         "Backup": Backup,
         "Device": Device,
+        "Invitation": Invitation,
         "Membership": Membership,
         "PlaybackDay": PlaybackDay,
         "Restore": Restore,
@@ -358,6 +456,7 @@ def nobodys_id(kind: str) -> str:
 def rows_of(place: Inhabited) -> dict[str, list[dict[str, Any]]]:
     """Return every tenant-owned row of `place` and its tenant's, read through its own door."""
     models: list[type[Model]] = [*filter(is_tenant_owned, apps.get_models()), Tenant]
+    models += [UserSession, SecondFactor]
     with acting_as(place.owner):
         return {
             model.__name__: list(model._default_manager.order_by("pk").values()) for model in models

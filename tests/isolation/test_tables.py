@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from django.db import connections, transaction
+from django.db import ProgrammingError, connections, transaction
 from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from rls import acting_as
 from rls.audit import Catalogue
 from rls.declared import declared
 from tests import databases
-from tests.isolation.probes import GLOBAL_ROWS, TENANT_PROBES, probe
+from tests.isolation.probes import GLOBAL_ROWS, NEEDED, TENANT_PROBES, probe
 from tests.world import create_world
 
 if TYPE_CHECKING:
     from tests.world import World
 
-TABLES = sorted(declared().walls)
+WALLS = declared().walls
+TABLES = sorted(WALLS)
 MATRIX = [
-    *((table, one) for table in TABLES for one in TENANT_PROBES),
+    *((t, one) for t in TABLES for one in TENANT_PROBES if NEEDED.get(one, "SELECT") in WALLS[t]),
     *((table, one) for table, probes in GLOBAL_ROWS.items() for one in probes),
 ]
 
@@ -39,7 +41,8 @@ def foreign_row(table: str, world: World) -> dict[str, Any]:
         assert found is not None
         return {"id": found[0]}
     if table in GLOBAL_ROWS:
-        key = {"user_credentials": "user_id"}.get(table, "id")
+        of_people = {"user_credentials", "second_factors", "user_sessions"}
+        key = "user_id" if table in of_people else "id"
         owner = {"tenants": world.globex.tenant.id}.get(table, world.globex.owner.user_id)
         return {key: owner}
     with (
@@ -76,6 +79,32 @@ def test_every_table_of_the_catalogue_has_its_rows() -> None:
 )
 def test_the_wall_refuses(world: World, table: str, one: Any) -> None:
     assert probe(table, one, world, foreign_row(table, world)) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "privilege"),
+    [
+        (table, name)
+        for table, granted in sorted(WALLS.items())
+        for name in ("UPDATE", "DELETE", "TRUNCATE")
+        if name not in granted
+    ],
+)
+def test_what_was_not_granted_is_refused_to_everybody(
+    world: World, table: str, privilege: str
+) -> None:
+    """Of one's own tenant too: that is what makes an append-only table one."""
+    statement = {
+        "UPDATE": "UPDATE {} SET tenant_id = tenant_id",
+        "DELETE": "DELETE FROM {}",
+        "TRUNCATE": "TRUNCATE {}",
+    }[privilege]
+    with (
+        pytest.raises(ProgrammingError, match="permission denied"),
+        acting_as(world.acme.owner),
+        connections["default"].cursor() as cursor,
+    ):
+        cursor.execute(sql.SQL(statement).format(sql.Identifier(table)).as_string())
 
 
 def test_with_the_wall_down_every_row_of_the_matrix_is_red(scratch_database: str) -> None:

@@ -7,14 +7,16 @@ import json
 import re
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from assets.importing import import_library
 from assets.models import Asset, new_asset_id
 from rls import acting_as
+from tenancy.capabilities import create_capability
 from tenancy.tenants import update_settings
 from tests.legacy.replayer import DATA
 
@@ -85,6 +87,21 @@ def test_1_credentials_are_taken_unasked_and_asked_for_where_there_are_none(
     assert refused["Allow"] == "GET, HEAD, POST, OPTIONS"
 
 
+def test_1_what_cannot_authenticate_has_an_address_that_does(
+    acme: Inhabited, client_of: Callable[..., Client]
+) -> None:
+    with acting_as(acme.owner):
+        _row, url = create_capability(actor=acme.owner, name="shop window")
+    below = urlsplit(url).path
+    nobody = client_of(host="acme.signage.test")
+    shown = nobody.get(f"{below}/v1/assets")
+    assert shown.content == client_of("acme-owner").get("/api/v1/assets").content
+    made_by_it = nobody.post(f"{below}/v2/assets", json.dumps(PAGE), content_type=JSON)
+    assert made_by_it.status_code == 201
+    assert nobody.post(f"{below}/v2/reboot").status_code == 403
+    assert nobody.get(f"{below[:-5]}x/api/v1/assets").status_code == 401
+
+
 def test_2_bodies_of_get_and_delete_are_not_read_and_unknown_keys_not_minded(api: Client) -> None:
     asset = made(api)
     path = f"v2/assets/{asset['asset_id']}"
@@ -121,6 +138,19 @@ def test_3_a_body_that_comes_in_chunks_is_taken(api: Client) -> None:
     answer = api.generic("POST", "/api/v1/file_asset", b"", **told)
     assert answer.status_code == 200, answer.content
     assert set(answer.json()) == {"uri", "ext", "upload_id"}
+
+
+@pytest.mark.parametrize("body", [b"false", b"", b"{", b'{"now": true}'])
+def test_3_whatever_a_reboot_carries_it_is_one(
+    api: Client,
+    published: list[str],
+    body: bytes,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = send(api, "POST", "v1/reboot", body)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert published == ["viewer reboot"]
 
 
 def test_4_flags_durations_and_mimetypes_come_in_any_spelling(api: Client) -> None:
@@ -306,6 +336,24 @@ def test_10_what_a_get_answered_can_be_sent_back(api: Client, version: str) -> N
     assert answer.json() == {**asset, "name": "Hall", "metadata": kept}
 
 
+def test_11_old_names_do_what_they_did_or_say_that_they_do_not(
+    api: Client, published: list[str], django_capture_on_commit_callbacks: Callable[..., Any]
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        for name in ("reboot", "shutdown"):
+            assert send(api, "POST", f"v1/{name}_screenly").status_code == 200
+    assert published == ["viewer reboot", "viewer shutdown"]
+    for name in (
+        *("reset_wifi", "generate_usb_assets_key", "upgrade_screenly", "screenshot"),
+        *("display/on", "display/off"),
+    ):
+        for method in ("GET", "POST"):
+            answer = send(api, method, f"v1/{name}")
+            assert (answer.status_code, answer["Content-Type"]) == (501, JSON)
+            assert list(answer.json()) == ["error"]
+    assert published == ["viewer reboot", "viewer shutdown"]
+
+
 def test_12_a_post_that_stored_something_never_asks_to_be_repeated(api: Client) -> None:
     """Enabled assets crashed Anthias after it had stored them."""
     for version in ("v1", "v1.1", "v1.2", "v2"):
@@ -378,3 +426,17 @@ def test_a_list_costs_as_many_statements_whatever_it_holds(
     assert [size for size, _ in counted] == [10, 1000]
     # Who asks, the door (a savepoint in a test), the clock, the list, the door again.
     assert [count for _, count in counted] == [7, 7]
+
+
+def test_durations_that_an_old_box_held_as_text_are_numbers_or_none(
+    globex: Inhabited, client_of: Callable[..., Client]
+) -> None:
+    """Anthias shows `N/A` and `12.5` in v1, and fails in v2 for the first."""
+    with acting_as(globex.owner):
+        Asset.objects.all().delete()
+    import_library(DATA / "screenly-2018-10.db", actor=globex.owner)
+    api = client_of("globex-owner")
+    numbers = [10, 3, 30, 5, 10, 300, None, None, 12, None, None]
+    old, new = (send(api, "GET", f"{version}/assets").json() for version in ("v1", "v2"))
+    assert [one["duration"] for one in new] == numbers
+    assert [one["duration"] for one in old] == [n if n is None else str(n) for n in numbers]

@@ -247,7 +247,7 @@ def test_the_command_shows_its_code_and_keeps_its_secret(tmp_path: Path) -> None
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("sgd_x", 0o600)
     asked = [request.split(b" ", 2)[1].decode() for request in server.requests]
     assert asked[:3] == ["/api/v2/pair"] * 3
-    assert set(asked[3:]) == {"/api/v2/device/heartbeat", "/api/v2/viewer/playlist"}
+    assert set(asked[3:]) == {"/api/v2/device/heartbeat", "/api/v2/viewer/playlist", "/ws"}
     assert all(b"Authorization: Bearer sgd_x" in request for request in server.requests[3:])
 
 

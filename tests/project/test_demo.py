@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.core.management.base import CommandError
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
 
 from project.demo import make_people
 from project.management.commands.demo import free_port, start_server, start_worker
@@ -109,6 +111,24 @@ def await_thumbnails(found: dict[str, Any], count: int) -> None:
     assert [node["name"] for node in nodes if node["isProcessing"]] == ["Still downloading"]
 
 
+def check_socket(found: dict[str, Any]) -> None:
+    """Fail unless somebody who listens at the same address is told of a change."""
+    port = urlsplit(found["base_url"]).port
+    credential = base64.b64encode(f"acme-viewer:{found['password']}".encode()).decode()
+    with connect(
+        f"ws://acme.localhost:{port}/ws",
+        sock=socket.create_connection(("127.0.0.1", port)),
+        additional_headers={"Authorization": f"Basic {credential}"},
+    ) as line:
+        rename = 'mutation { updateTenantSettings(input: {timezone: "Europe/Vienna"}) '
+        status, body = ask(found, "acme-owner", "acme", rename + "{ errors { message } } }")
+        assert (status, body["data"]["updateTenantSettings"]["errors"]) == (200, [])
+        assert line.recv(timeout=10) == "*"
+        line.send("x" * 100_000)
+        with pytest.raises(ConnectionClosedError, match="1009"):
+            line.recv(timeout=10)
+
+
 def asset_ids(answer: tuple[int, Any]) -> set[str]:
     status, body = answer
     assert status == 200, body
@@ -137,6 +157,7 @@ def test_the_demonstration_serves_two_tenants_and_can_be_run_again(clone: Path) 
         await_thumbnails(first, 3)
         status, body = ask(first, "acme-owner", "globex")
         assert (status, body["code"]) == (403, "TENANT_ERROR")
+        check_socket(first)
     with demo(clone, "--password", "a password of my own", stop=signal.SIGINT) as again:
         # Same tenants, same rows, nothing twice; everybody has the new password.
         assert again["password"] == "a password of my own"

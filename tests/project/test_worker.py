@@ -283,6 +283,7 @@ def test_each_round_queues_one_job_per_active_tenant(
         return sorted(task.task.name for task in tasks)
 
     assert asyncio.run(go()) == [
+        "audit.forget",
         "queue.forget",
         "queue.rescue",
         "round.assets.clean_up",

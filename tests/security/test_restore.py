@@ -329,14 +329,16 @@ def test_no_account_and_no_other_tenant_is_touched(scratch_database: str, tmp_pa
     }
     others = (
         "SELECT t::text FROM {} t WHERE tenant_id <> %s ORDER BY 1",
-        ("assets", "share_links", "playback_days", "asset_migrations", "import_runs", "uploads"),
+        (
+            *("assets", "share_links", "playback_days", "asset_migrations", "import_runs"),
+            *("uploads", "tenant_settings"),
+        ),
     )
     everybody = (
         "users",
         "user_credentials",
         "tenant_users",
         "tenants",
-        "tenant_settings",
         "devices",
     )
     with psycopg.connect(databases.owner_conninfo(scratch_database), autocommit=True) as owner:

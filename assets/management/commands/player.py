@@ -6,15 +6,21 @@ shows. Needs the address of a server, and nothing of this one's database.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import logging
+import queue
+import random
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 from assets.reference_player import Player, Reply, ServerAway, now_utc
 
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 20
 CHUNK = 65_536
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+
+logger = logging.getLogger("signate.player")
 
 
 class HttpServer:
@@ -75,6 +84,55 @@ def _chunks(
         connection.close()
 
 
+class Ear(threading.Thread):
+    """Listens on `/ws` and connects again when it has to; `heard` has what was said.
+
+    None is heard when a connection is lost.
+    """
+
+    def __init__(self, server: HttpServer) -> None:
+        """Listen to nothing yet."""
+        super().__init__(daemon=True)
+        self.heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        scheme = "wss" if server.parts.scheme == "https" else "ws"
+        self._url = f"{scheme}://{server.parts.netloc}/ws"
+        self._headers = {"Authorization": f"Bearer {server.secret}"}
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Listen until it is ended."""
+        pause = FIRST_PAUSE
+        while not self._ended.is_set():
+            try:
+                with connect(
+                    self._url, additional_headers=self._headers, open_timeout=TIMEOUT_SECONDS
+                ) as line:
+                    logger.info("listening")
+                    pause = FIRST_PAUSE
+                    while not self._ended.is_set():
+                        with contextlib.suppress(TimeoutError):
+                            self.heard.put(str(line.recv(timeout=1)))
+            except (OSError, WebSocketException) as error:
+                logger.info("not listening: %s", error)
+            self.heard.put(None)
+            # A thousand players must not come back in the same moment.
+            self._ended.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 -- no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def end(self) -> None:
+        """Listen no longer."""
+        self._ended.set()
+
+    def hear(self, seconds: float) -> Iterator[str | None]:
+        """Wait so long for something to be said; yield all of it."""
+        try:
+            yield self.heard.get(timeout=seconds)
+            while True:
+                yield self.heard.get_nowait()
+        except queue.Empty:
+            return
+
+
 class Command(BaseCommand):
     """Play until told to stop."""
 
@@ -111,12 +169,16 @@ class Command(BaseCommand):
         except ServerAway as error:
             message = f"The server is away: {error}"
             raise CommandError(message) from error
-        player = Player(folder, server)
+        player, ear = Player(folder, server), Ear(server)
+        ear.start()
         try:
             while not player.wants_to_end and (ends is None or time.monotonic() < ends):
-                time.sleep(min(player.tick(now_utc()), 1.0))
+                for text in ear.hear(min(player.tick(now_utc()), 1.0)):
+                    player.hear(text, now_utc())
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
+        finally:
+            ear.end()
         if player.wants_to_end:
             self.stdout.write(f"Told to {player.wants_to_end}.")
 

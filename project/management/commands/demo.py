@@ -157,17 +157,18 @@ def start_server(port: int) -> subprocess.Popen[bytes]:
         "SIGNATE_SITE_PORT": str(port),
     }
     options = {
-        "interface": "wsgi",
+        "interface": "asgi",
         "host": HOST,
         "port": str(port),
         "workers": "1",
-        "blocking-threads": "4",
+        # Each open socket counts as a request.
+        "backlog": "4096",
         "log-level": "warning",
         "working-dir": str(ROOT),
         "workers-kill-timeout": "5",
     }
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    return start([sys.executable, "-m", "granian", *words, "project.wsgi:application"], environment)
+    return start([sys.executable, "-m", "granian", *words, "project.asgi:application"], environment)
 
 
 def start_worker() -> subprocess.Popen[bytes]:

@@ -40,7 +40,7 @@ class Command(BaseCommand):
                 raise CommandError(message)
         try:
             tenant = create_tenant(
-                actor=Actor(kind=ActorKind.OPERATOR),
+                actor=Actor(kind=ActorKind.OPERATOR, credential="command"),
                 name=name or slug,
                 slug=slug,
                 plan=Plan(tier=Tier(tier)),

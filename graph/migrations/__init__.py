@@ -1,0 +1,1 @@
+"""Schema changes, each with its wall."""

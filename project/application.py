@@ -1,0 +1,60 @@
+"""What a process of project.asgi answers: requests by the WSGI application, sockets by their path.
+
+Made by project.asgi once Django is set up, and by tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.http import HttpResponse
+
+from assets.legacy.socket import LegacySocket
+from graph.socket import GraphSocket
+from project.bridge import Bridge
+from tenancy.sockets import Gate, Socket
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypeAlias
+    from wsgiref.types import WSGIApplication
+
+    from tenancy.sockets import Receive, Scope, Send
+
+    Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Application:
+    """An ASGI application; it takes sockets between the start and the end of its lifespan."""
+
+    def __init__(self, requests: WSGIApplication) -> None:
+        """Answer requests by `requests`."""
+        self._sockets: Mapping[str, Endpoint] = {}
+        self._http = Bridge(requests, settings.ASGI_THREADS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, serve a socket, or live as long as the server does."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        else:
+            await self._live(receive, send)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._sockets.get(scope["path"])
+        if endpoint is None:
+            await Socket(scope, receive, send, most=0).refuse(HttpResponse(status=404))
+        else:
+            await endpoint(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        gate = Gate()
+        self._sockets = {"/ws": LegacySocket(gate), "/graphql": GraphSocket(gate)}
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._sockets = {}
+        await gate.close()
+        await send({"type": "lifespan.shutdown.complete"})
