@@ -34,7 +34,7 @@ from tests.sockets import Ended, House, Line, act, play
 from tests.world import PASSWORD, Inhabited, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
 P = "graphql-transport-ws"
@@ -136,9 +136,7 @@ def test_assets_as_they_come_change_and_go(acme: Inhabited, globex: Inhabited) -
 
     def add() -> Asset:
         with acting_as(acme.owner) as actor:
-            return create_asset(
-                actor=actor, values={"name": "ACME-MARK new", "uri": "https://a.example/x"}
-            )
+            return create_asset(actor=actor, values={"name": "ACME-MARK new", "uri": "https://a.example/x"})
 
     def delete(row: Asset) -> None:
         with acting_as(acme.owner) as actor:
@@ -182,7 +180,7 @@ def test_every_road_is_told_of(acme: Inhabited, tmp_path: Path) -> None:
     del tmp_path
 
     def graphql() -> None:
-        query = 'mutation($id: ID!) { updateAsset(input: {id: $id, name: "by GraphQL"}) { errors { code } } }'
+        query = "mutation($id: ID!) { updateAsset(input: {id: $id, name: \"by GraphQL\"}) { errors { code } } }"
         client = Client(HTTP_HOST=f"acme.{PLATFORM}", headers=basic("acme-owner"))
         body = {"query": query, "variables": {"id": asset_id(acme.assets[0])}}
         answer = client.post("/graphql", json.dumps(body), content_type="application/json")
@@ -229,9 +227,7 @@ def test_an_import_as_it_goes(acme: Inhabited, tmp_path: Path) -> None:
 
     async def scene(house: House) -> None:
         async with talking(house) as talk:
-            await talk.begin(
-                "subscription { importProgress { run status source done total failed } }"
-            )
+            await talk.begin("subscription { importProgress { run status source done total failed } }")
             await talk.begin(ASSETS, "a")
             await act(bring)
             seen, assets = [], []
@@ -534,7 +530,9 @@ def test_other_protocols_are_told_so(offered: list[str]) -> None:
 
 def test_queries_are_answered_and_the_rest_refused(acme: Inhabited) -> None:
     before = acme.assets[0].name
-    fragments = "".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }} " for n in range(40))
+    fragments = "".join(
+        f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }} " for n in range(40)
+    )
 
     async def scene(house: House) -> list[Any]:
         async with talking(house) as talk:
@@ -557,7 +555,7 @@ def test_queries_are_answered_and_the_rest_refused(acme: Inhabited) -> None:
                 "{",
                 "subscription { assetsChanged { kind } playlistChanged { reason } }",
                 "subscription { __typename }",
-                f'mutation {{ deleteAssets(input: {{ids: ["{asset_id(acme.assets[0])}"]}}) {{ errors {{ code }} }} }}',
+                f"mutation {{ deleteAssets(input: {{ids: [\"{asset_id(acme.assets[0])}\"]}}) {{ errors {{ code }} }} }}",
                 f"{{ ...f0 }} {fragments} fragment f40 on Query {{ __typename }}",
                 "subscription($n: Int!) { assetsChanged { assets { name @include(if: true) } } }",
                 "subscription($o: Boolean!) { assetsChanged { kind @include(if: $o) } }",

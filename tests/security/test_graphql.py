@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from tests.conftest import Graph
     from tests.world import Inhabited, World
 
 # A document has no more tokens than that, and no node without one.
