@@ -9,6 +9,7 @@ reads `current_actor`.
 from rls.context import Acting, ContextError, acting_as, current_actor
 from rls.operations import (
     DefinerFunction,
+    FunctionView,
     GlobalTable,
     LookupColumns,
     TenantForeignKey,
@@ -20,6 +21,7 @@ __all__ = [
     "Acting",
     "ContextError",
     "DefinerFunction",
+    "FunctionView",
     "GlobalTable",
     "LookupColumns",
     "TenantForeignKey",
