@@ -11,12 +11,13 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.csrf import csrf_exempt
 from strawberry.django.views import GraphQLView
 
-from graph import graphiql, multipart, persisted, requests
+from graph import compiled, graphiql, multipart, persisted, requests
 from graph.context import Context
 from graph.documents import Refused, is_query, is_subscription, prepare, root_fields
 from graph.errors import cause_of, is_expected, rendered
@@ -133,6 +134,17 @@ class GraphView(GraphQLView[Context, None]):
         persisted.keep(source, request.actor)
         context = Context(request=request, actor=request.actor, document=operation.document)
 
+        road = "executor"
+        if is_query(operation.node):
+            text, name = source.text, asked.operation_name
+            read = compiled.answer(schema, text, name, operation.node, asked.variables, context)
+            if read.data is not None:
+                extensions = {**_road("compiled"), "cost": cost.shown()}
+                return requests.respond_data(request, read.data, extensions)
+            if read.failure is not None:
+                return self.conclude(request, operation.node, read.failure, cost)
+            road = f"executor: {read.reason}"
+
         def execute() -> HttpResponse:
             result = schema.execute_sync(
                 source.text,
@@ -141,6 +153,7 @@ class GraphView(GraphQLView[Context, None]):
                 operation_name=asked.operation_name,
                 operation_extensions=asked.extensions,
             )
+            result.extensions = {**(result.extensions or {}), **_road(road)}
             return self.conclude(request, operation.node, result, cost)
 
         with acting_as(request.actor, read_only=is_query(operation.node)):
@@ -198,6 +211,11 @@ class GraphView(GraphQLView[Context, None]):
             body["data"] = result.data
         body["extensions"] = {**(result.extensions or {}), "cost": cost.shown()}
         return requests.respond(request, body)
+
+
+def _road(name: str) -> dict[str, Any]:
+    """Return the extension that tells developers which road an operation took, and why."""
+    return {"road": name} if settings.DEBUG else {}
 
 
 def _raise_when_away(errors: list[GraphQLError]) -> None:
