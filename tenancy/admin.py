@@ -105,6 +105,7 @@ class OperatorSite(admin.AdminSite):
 class Shown(ModelAdmin):
     """A list and its rows, to look at."""
 
+    change_form_template = "tenancy/operators_row.html"
     list_per_page = 50
     show_full_result_count = False
     actions = None
