@@ -8,9 +8,11 @@ Nothing here knows a noun.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.csrf import csrf_exempt
@@ -134,6 +136,7 @@ class GraphView(GraphQLView[Context, None]):
         context = Context(request=request, actor=request.actor, document=operation.document)
 
         def execute() -> HttpResponse:
+            started, sent = time.perf_counter(), len(connection.queries_log)
             result = schema.execute_sync(
                 source.text,
                 variable_values=asked.variables,
@@ -141,6 +144,13 @@ class GraphView(GraphQLView[Context, None]):
                 operation_name=asked.operation_name,
                 operation_extensions=asked.extensions,
             )
+            if settings.DEBUG:
+                debug = {
+                    "requestId": request.id,
+                    "statements": len(connection.queries_log) - sent,
+                    "milliseconds": round((time.perf_counter() - started) * 1_000, 1),
+                }
+                result.extensions = {**(result.extensions or {}), "debug": debug}
             return self.conclude(request, operation.node, result, cost)
 
         with acting_as(request.actor, read_only=is_query(operation.node)):
