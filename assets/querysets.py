@@ -47,8 +47,15 @@ def active_q(now: datetime, zone: tzinfo) -> Q:
 def active_by(now: datetime, clock: WallClock) -> Q:
     """Return the condition of `active_q` by a clock that has been looked at already."""
     today, yesterday, time = clock
-    now = now.astimezone(UTC)
-    is_today, is_yesterday = Q(play_days__contains=[today]), Q(play_days__contains=[yesterday])
+    return playing_q(now.astimezone(UTC), [today], [yesterday], time)
+
+
+def playing_q(now: Any, today: Any, yesterday: Any, time: Any) -> Q:
+    """Return the condition of `active_by` for values or for expressions.
+
+    The days are lists of one ISO weekday.
+    """
+    is_today, is_yesterday = Q(play_days__contains=today), Q(play_days__contains=yesterday)
     # A comparison with NULL is NULL; "is not null" beside it makes the whole of it false.
     has_life = Q(start_date__isnull=False, end_date__isnull=False)
     has_times = Q(play_time_from__isnull=False, play_time_to__isnull=False)

@@ -13,12 +13,13 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import QuerySet
+from django.db.models import Expression, ExpressionWrapper, F, QuerySet, TextField, UUIDField
+from django.db.models.functions import Concat
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
 from assets.player_settings import defaults_of
-from graph.columns import Keyed, column, computed, mutation, query, reading
+from graph.columns import Found, Keyed, Listed, Related, column, computed, mutation, query, reading
 from graph.connections import (
     After,
     Before,
@@ -31,12 +32,19 @@ from graph.connections import (
     Window,
 )
 from graph.context import Context, Info
+from graph.context import tenants as tenants_known
 from graph.device_settings import DeviceSettings
 from graph.domain_challenges import DomainChallenge, challenge_shown
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
-from graph.members import Membership, MembershipFilter, MembershipOrder, page_of_memberships
+from graph.members import (
+    Membership,
+    MembershipFilter,
+    MembershipOrder,
+    listed_memberships,
+    page_of_memberships,
+)
 from graph.selections import Selection, selected
 from graph.usage import Usage, usage_of
 from tenancy import models, tenants
@@ -111,6 +119,25 @@ class TenantSettings(Keyed, relay.Node):
         return JSON(cast("models.TenantSettings", self).integrations)
 
 
+def _listed_assets(context: Context, **arguments: Any) -> Listing[Any]:
+    from graph.assets import listed_assets
+
+    return listed_assets(context, **arguments)
+
+
+def _url(context: Context) -> Expression:
+    # What `Tenant.url` writes around a slug, whatever the settings make of it.
+    def around(side: int) -> Any:
+        text = TextField()
+        return context.bound(lambda _: models.Tenant(slug="\0").url.split("\0")[side], text)
+
+    return Concat(around(0), "slug", around(1), output_field=TextField())
+
+
+def _entered(context: Context) -> QuerySet[models.Tenant]:
+    return tenants_known().filter(pk=context.actor.entered())
+
+
 @strawberry_django.type(
     models.Tenant,
     name="Tenant",
@@ -142,13 +169,14 @@ class Tenant(Keyed, relay.Node):
     features: list[str] = column("What is switched on for it, by name.")
 
     @computed(
-        "The same as `id`, bare: what the header `X-Tenant-ID` takes and other systems know it by."
+        "The same as `id`, bare: what the header `X-Tenant-ID` takes and other systems know it by.",
+        sql=lambda _: ExpressionWrapper(F("pk"), output_field=UUIDField()),
     )
     def uuid(self) -> UUID:
         """Return the key."""
         return cast("models.Tenant", self).pk
 
-    @computed("Its address: `https://acme.signage.app`.", "slug")
+    @computed("Its address: `https://acme.signage.app`.", "slug", sql=_url)
     def url(self) -> str:
         """Return where its people go."""
         return cast("models.Tenant", self).url
@@ -164,7 +192,10 @@ class Tenant(Keyed, relay.Node):
         info.context.actor.require("tenant.edit")
         return challenge_shown(cast("models.Tenant", self))
 
-    @computed("How it wants things.")
+    @computed(
+        "How it wants things.",
+        reads=Related("id", models.TenantSettings.objects.all, by="tenant_id", inside=True),
+    )
     def settings(self, info: Info) -> TenantSettings | None:
         """Return the entered tenant's settings."""
         _only_inside(self, info)
@@ -179,7 +210,10 @@ class Tenant(Keyed, relay.Node):
         _only_inside(self, info)
         return usage_of(info.context, cast("models.Tenant", self))
 
-    @computed("Its members, page by page. Needs users.view.")
+    @computed(
+        "Its members, page by page. Needs users.view.",
+        reads=Listed(listed_memberships, inside=True),
+    )
     def memberships(
         self,
         info: Info,
@@ -198,7 +232,9 @@ class Tenant(Keyed, relay.Node):
         _only_inside(self, info)
         return page_of_memberships(info, filter, order, Window.of(first, after, last, before))
 
-    @computed("Its assets, page by page. Needs assets.view.")
+    @computed(
+        "Its assets, page by page. Needs assets.view.", reads=Listed(_listed_assets, inside=True)
+    )
     def assets(
         self,
         info: Info,
@@ -286,16 +322,29 @@ def _readable(
     return reading(Tenant, rows, selection, context, *columns)
 
 
+def _listed_tenants(context: Context, order: TenantOrder | None = UNSET) -> Listing[models.Tenant]:
+    order = order if is_given(order) else TenantOrder(field=TenantOrderField.NAME)
+    return Listing(
+        rows=tenants_known(),
+        ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
+        read=partial(_readable, context),
+        meet=lambda _rows: None,
+    )
+
+
 @strawberry.type
 class TenantQueries:
     """The root fields about tenants."""
 
-    @query("The tenant you are in.")
+    @query("The tenant you are in.", reads=Found(_entered))
     def tenant(self, info: Info) -> Tenant:
         """Return the entered tenant."""
         return cast("Tenant", info.context.tenant)
 
-    @query("The tenants you may enter, page by page, by name. Works without a tenant.")
+    @query(
+        "The tenants you may enter, page by page, by name. Works without a tenant.",
+        reads=Listed(_listed_tenants),
+    )
     def tenants(
         self,
         info: Info,
@@ -308,14 +357,8 @@ class TenantQueries:
         before: Before = UNSET,
     ) -> Connection[Tenant]:
         """List what the registry's policy shows."""
-        if not is_given(order):
-            order = TenantOrder(field=TenantOrderField.NAME)
-        return Listing(
-            rows=models.Tenant.objects.all(),
-            ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
-            read=partial(_readable, info.context),
-            meet=lambda _rows: None,
-        ).page(Window.of(first, after, last, before), selected(info))
+        listing = _listed_tenants(info.context, order)
+        return listing.page(Window.of(first, after, last, before), selected(info))
 
 
 @strawberry.input(description="What a new tenant is called.")

@@ -18,7 +18,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.csrf import csrf_exempt
 from strawberry.django.views import GraphQLView
 
-from graph import graphiql, multipart, persisted, requests
+from graph import compiled, graphiql, multipart, persisted, requests
 from graph.context import Context
 from graph.documents import Refused, is_query, is_subscription, prepare, root_fields
 from graph.errors import cause_of, is_expected, rendered
@@ -135,8 +135,19 @@ class GraphView(GraphQLView[Context, None]):
         persisted.keep(source, request.actor)
         context = Context(request=request, actor=request.actor, document=operation.document)
 
+        started, sent = time.perf_counter(), len(connection.queries_log)
+        road = "executor"
+        if is_query(operation.node):
+            text, name = source.text, asked.operation_name
+            read = compiled.answer(schema, text, name, operation.node, asked.variables, context)
+            if read.data is not None:
+                extensions = {**_debug(request, "compiled", started, sent), "cost": cost.shown()}
+                return requests.respond_data(request, read.data, extensions)
+            if read.failure is not None:
+                return self.conclude(request, operation.node, read.failure, cost)
+            road = f"executor: {read.reason}"
+
         def execute() -> HttpResponse:
-            started, sent = time.perf_counter(), len(connection.queries_log)
             result = schema.execute_sync(
                 source.text,
                 variable_values=asked.variables,
@@ -144,13 +155,10 @@ class GraphView(GraphQLView[Context, None]):
                 operation_name=asked.operation_name,
                 operation_extensions=asked.extensions,
             )
-            if settings.DEBUG:
-                debug = {
-                    "requestId": request.id,
-                    "statements": len(connection.queries_log) - sent,
-                    "milliseconds": round((time.perf_counter() - started) * 1_000, 1),
-                }
-                result.extensions = {**(result.extensions or {}), "debug": debug}
+            result.extensions = {
+                **(result.extensions or {}),
+                **_debug(request, road, started, sent),
+            }
             return self.conclude(request, operation.node, result, cost)
 
         with acting_as(request.actor, read_only=is_query(operation.node)):
@@ -208,6 +216,21 @@ class GraphView(GraphQLView[Context, None]):
             body["data"] = result.data
         body["extensions"] = {**(result.extensions or {}), "cost": cost.shown()}
         return requests.respond(request, body)
+
+
+def _debug(request: SignateRequest, road: str, started: float, sent: int) -> dict[str, Any]:
+    """Return the extensions that tell developers which road an operation took, and what it took.
+
+    `started` is when, `sent` how many statements had been sent by then.
+    """
+    if not settings.DEBUG:
+        return {}
+    debug = {
+        "requestId": request.id,
+        "statements": len(connection.queries_log) - sent,
+        "milliseconds": round((time.perf_counter() - started) * 1_000, 1),
+    }
+    return {"road": road, "debug": debug}
 
 
 def _raise_when_away(errors: list[GraphQLError]) -> None:

@@ -196,6 +196,9 @@ CACHES: dict[str, dict[str, Any]] = {
 # tenancy.limits says in one line that Redis is away; a traceback for each call says no more.
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = False
 
+# Queries that can be are answered by one statement each; off, every one walks through resolvers.
+COMPILED_READS = _flag("SIGNATE_COMPILED_READS", default=True)
+
 # --- people -----------------------------------------------------------------------------------
 AUTH_USER_MODEL = "tenancy.User"
 AUTHENTICATION_BACKENDS = ["tenancy.credentials.PasswordBackend"]
