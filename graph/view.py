@@ -8,6 +8,7 @@ Nothing here knows a noun.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -134,12 +135,13 @@ class GraphView(GraphQLView[Context, None]):
         persisted.keep(source, request.actor)
         context = Context(request=request, actor=request.actor, document=operation.document)
 
+        started, sent = time.perf_counter(), len(connection.queries_log)
         road = "executor"
         if is_query(operation.node):
             text, name = source.text, asked.operation_name
             read = compiled.answer(schema, text, name, operation.node, asked.variables, context)
             if read.data is not None:
-                extensions = {**_road("compiled"), "cost": cost.shown()}
+                extensions = {**_debug(request, "compiled", started, sent), "cost": cost.shown()}
                 return requests.respond_data(request, read.data, extensions)
             if read.failure is not None:
                 return self.conclude(request, operation.node, read.failure, cost)
@@ -153,7 +155,10 @@ class GraphView(GraphQLView[Context, None]):
                 operation_name=asked.operation_name,
                 operation_extensions=asked.extensions,
             )
-            result.extensions = {**(result.extensions or {}), **_road(road)}
+            result.extensions = {
+                **(result.extensions or {}),
+                **_debug(request, road, started, sent),
+            }
             return self.conclude(request, operation.node, result, cost)
 
         with acting_as(request.actor, read_only=is_query(operation.node)):
@@ -213,9 +218,19 @@ class GraphView(GraphQLView[Context, None]):
         return requests.respond(request, body)
 
 
-def _road(name: str) -> dict[str, Any]:
-    """Return the extension that tells developers which road an operation took, and why."""
-    return {"road": name} if settings.DEBUG else {}
+def _debug(request: SignateRequest, road: str, started: float, sent: int) -> dict[str, Any]:
+    """Return the extensions that tell developers which road an operation took, and what it took.
+
+    `started` is when, `sent` how many statements had been sent by then.
+    """
+    if not settings.DEBUG:
+        return {}
+    debug = {
+        "requestId": request.id,
+        "statements": len(connection.queries_log) - sent,
+        "milliseconds": round((time.perf_counter() - started) * 1_000, 1),
+    }
+    return {"road": road, "debug": debug}
 
 
 def _raise_when_away(errors: list[GraphQLError]) -> None:
