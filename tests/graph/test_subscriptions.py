@@ -34,7 +34,7 @@ from tests.sockets import Ended, House, Line, act, play
 from tests.world import PASSWORD, Inhabited, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 P = "graphql-transport-ws"
@@ -180,7 +180,7 @@ def test_every_road_is_told_of(acme: Inhabited, tmp_path: Path) -> None:
     del tmp_path
 
     def graphql() -> None:
-        query = "mutation($id: ID!) { updateAsset(input: {id: $id, name: \"by GraphQL\"}) { errors { code } } }"
+        query = 'mutation($id: ID!) { updateAsset(input: {id: $id, name: "by GraphQL"}) { errors { code } } }'
         client = Client(HTTP_HOST=f"acme.{PLATFORM}", headers=basic("acme-owner"))
         body = {"query": query, "variables": {"id": asset_id(acme.assets[0])}}
         answer = client.post("/graphql", json.dumps(body), content_type="application/json")
@@ -555,7 +555,7 @@ def test_queries_are_answered_and_the_rest_refused(acme: Inhabited) -> None:
                 "{",
                 "subscription { assetsChanged { kind } playlistChanged { reason } }",
                 "subscription { __typename }",
-                f"mutation {{ deleteAssets(input: {{ids: [\"{asset_id(acme.assets[0])}\"]}}) {{ errors {{ code }} }} }}",
+                f'mutation {{ deleteAssets(input: {{ids: ["{asset_id(acme.assets[0])}"]}}) {{ errors {{ code }} }} }}',
                 f"{{ ...f0 }} {fragments} fragment f40 on Query {{ __typename }}",
                 "subscription($n: Int!) { assetsChanged { assets { name @include(if: true) } } }",
                 "subscription($o: Boolean!) { assetsChanged { kind @include(if: $o) } }",
