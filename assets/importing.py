@@ -259,7 +259,7 @@ class _Import:
                 "library.imported",
                 subject="ImportRun",
                 subject_id=self.import_run.pk,
-                label=source,
+                label=self.import_run.source,
                 after=self.import_run.report,
             )
         if self.dry_run:

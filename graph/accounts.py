@@ -1,14 +1,14 @@
 """One's own account as GraphQL shows and changes it: password, second factor, sessions.
 
 Only people who signed in themselves (session or Basic) have one to look at; nothing is decided
-here. What takes a password or a code is tried once per request, so that one request is one attempt.
+here. One request is one attempt: graph.limits refuses a second password or code in it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, cast
 from uuid import UUID
 
 import strawberry
@@ -34,12 +34,11 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.selections import Selection, selected
 from tenancy import accounts, email_addresses, models, second_factor, sessions
-from tenancy.errors import NotFound, RateLimited
+from tenancy.errors import NotFound
 
 if TYPE_CHECKING:
     from graph.members import Viewer
 
-ResultT = TypeVar("ResultT")
 LazyViewer = Annotated["Viewer", strawberry.lazy("graph.members")]
 
 
@@ -175,7 +174,7 @@ class ChangePasswordInput:
 class ChangeEmailInput:
     """The input of `changeEmail`."""
 
-    password: str = strawberry.field(description="Your password.")
+    current_password: str = strawberry.field(description="Your password.")
     email: str = strawberry.field(description="The new address: `ada@example.com`.")
 
 
@@ -183,7 +182,7 @@ class ChangeEmailInput:
 class BeginSecondFactorInput:
     """The input of `beginSecondFactor`."""
 
-    password: str = strawberry.field(description="Your password.")
+    current_password: str = strawberry.field(description="Your password.")
 
 
 @strawberry.input(description="That your app works.")
@@ -197,7 +196,7 @@ class ConfirmSecondFactorInput:
 class DisableSecondFactorInput:
     """The input of `disableSecondFactor`."""
 
-    password: str = strawberry.field(description="Your password.")
+    current_password: str = strawberry.field(description="Your password.")
     code: str = strawberry.field(description="A code of your app, or a recovery code.")
 
 
@@ -205,7 +204,7 @@ class DisableSecondFactorInput:
 class RegenerateRecoveryCodesInput:
     """The input of `regenerateRecoveryCodes`."""
 
-    password: str = strawberry.field(description="Your password.")
+    current_password: str = strawberry.field(description="Your password.")
     code: str = strawberry.field(description="A code of your app, or a recovery code.")
 
 
@@ -319,18 +318,6 @@ class EndOtherSessionsPayload:
     errors: list[UserError] = strawberry.field(description="Why it was refused; else empty.")
 
 
-def _proving(info: Info, write: Callable[[], ResultT]) -> tuple[ResultT | None, list[UserError]]:
-    """Run what tries a password or a code; refuses a second one of the same request."""
-
-    def once() -> ResultT:
-        if info.context.has_tried:
-            raise RateLimited(1, "passwords or codes in one request")
-        info.context.has_tried = True
-        return write()
-
-    return attempt(once)
-
-
 def _viewer(info: Info) -> "Viewer":
     from graph.members import viewer
 
@@ -361,8 +348,7 @@ class AccountMutations:
     ) -> ChangePasswordPayload:
         """Change it."""
         request = info.context.request
-        _, errors = _proving(
-            info,
+        _, errors = attempt(
             lambda: accounts.change_password(
                 actor=request.actor,
                 current=input.current_password,
@@ -384,10 +370,9 @@ class AccountMutations:
         ],
     ) -> ChangeEmailPayload:
         """Ask for it."""
-        _, errors = _proving(
-            info,
+        _, errors = attempt(
             lambda: email_addresses.request_email_change(
-                actor=info.context.actor, password=input.password, email=input.email
+                actor=info.context.actor, password=input.current_password, email=input.email
             ),
         )
         return ChangeEmailPayload(viewer=None if errors else _viewer(info), errors=errors)
@@ -408,10 +393,10 @@ class AccountMutations:
         request = info.context.request
 
         def begin() -> second_factor.Enrolment:
-            accounts.prove_password(actor=request.actor, password=input.password)
+            accounts.prove_password(actor=request.actor, password=input.current_password)
             return second_factor.begin_second_factor(actor=request.actor)
 
-        made, errors = _proving(info, begin)
+        made, errors = attempt(begin)
         shown = Enrolment(secret=made.secret, uri=made.uri, qr_svg=made.svg) if made else None
         return BeginSecondFactorPayload(enrolment=shown, errors=errors)
 
@@ -428,8 +413,7 @@ class AccountMutations:
     ) -> ConfirmSecondFactorPayload:
         """Confirm."""
         request = info.context.request
-        codes, errors = _proving(
-            info,
+        codes, errors = attempt(
             lambda: second_factor.confirm_second_factor(
                 actor=request.actor,
                 code=input.code,
@@ -453,14 +437,14 @@ class AccountMutations:
         request = info.context.request
 
         def disable() -> None:
-            accounts.prove_password(actor=request.actor, password=input.password)
+            accounts.prove_password(actor=request.actor, password=input.current_password)
             second_factor.disable_second_factor(
                 actor=request.actor,
                 code=input.code,
                 keep=request.session_id,
             )
 
-        _, errors = _proving(info, disable)
+        _, errors = attempt(disable)
         return DisableSecondFactorPayload(viewer=None if errors else _viewer(info), errors=errors)
 
     @mutation(
@@ -478,10 +462,10 @@ class AccountMutations:
         request = info.context.request
 
         def regenerate() -> list[str]:
-            accounts.prove_password(actor=request.actor, password=input.password)
+            accounts.prove_password(actor=request.actor, password=input.current_password)
             return second_factor.regenerate_recovery_codes(actor=request.actor, code=input.code)
 
-        codes, errors = _proving(info, regenerate)
+        codes, errors = attempt(regenerate)
         return RegenerateRecoveryCodesPayload(recovery_codes=codes, errors=errors)
 
     @mutation(

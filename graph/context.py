@@ -98,8 +98,6 @@ class Context:
     request: SignateRequest
     actor: Actor
     document: DocumentNode | None = None
-    # Whether this request has tried a password or a code: one is all it may.
-    has_tried: bool = False
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     people: Rows[User] = field(default_factory=lambda: Rows(people))
     tenants: Rows[Tenant] = field(default_factory=lambda: Rows(tenants))

@@ -104,8 +104,6 @@ def _excesses(operation: OperationDefinitionNode, found: Measured) -> Iterator[s
     ):
         if number > limits[name]:
             yield f"At most {limits[name]} {what}{_told(name, number)}."
-    if weight.guesses > 1:
-        yield "One request can try one password or code; send another one for the next."
     if weight.description > limits["introspection"]:
         yield (
             "This asks for too much of the schema at once. Ask for it in parts, or use "

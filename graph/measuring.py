@@ -65,8 +65,6 @@ DESCRIPTION_LENGTHS = {
     "interfaces": 1,
     "directives": 5,
 }
-# Inputs with one of these fields try something that only its owner knows.
-SECRETS = frozenset({"currentPassword", "code"})
 _ABOUT_THE_SCHEMA = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
@@ -89,7 +87,7 @@ class Weight(NamedTuple):
     `values` is how many values it can have for one object, lists multiplied; `per_item` what of
     them there is for each item of a connection that the object may be; `width` the fields of the
     object itself. `description` and `description_depth` are the same for what is asked about the
-    schema. `guesses` are fields that are given a password or a code to try.
+    schema.
     """
 
     values: int = 0
@@ -101,7 +99,6 @@ class Weight(NamedTuple):
     width: int = 0
     aliases: int = 0
     directives: int = 0
-    guesses: int = 0
 
     def and_(self, other: Weight) -> Weight:
         """Return what both come to beside each other."""
@@ -115,7 +112,6 @@ class Weight(NamedTuple):
             width=min(MANY, self.width + other.width),
             aliases=min(MANY, self.aliases + other.aliases),
             directives=min(MANY, self.directives + other.directives),
-            guesses=min(MANY, self.guesses + other.guesses),
         )
 
 
@@ -270,7 +266,6 @@ class _Pass:
             width=1,
             aliases=min(MANY, inside.aliases + (node.alias is not None)),
             directives=inside.directives,
-            guesses=inside.guesses + (field is not None and _tries_a_secret(field)),
         )
         if parent is not None and parent.name.startswith("__"):
             length = self._description_length(node, field)
@@ -360,13 +355,6 @@ class _Pass:
 
 def _is_connection(type_: GraphQLNamedType) -> bool:
     return type_.name.endswith("Connection")
-
-
-def _tries_a_secret(field: GraphQLField) -> bool:
-    return any(
-        not SECRETS.isdisjoint(getattr(get_named_type(argument.type), "fields", ()))
-        for argument in field.args.values()
-    )
 
 
 def _field_of(

@@ -26,6 +26,7 @@ from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.subscriptions import Subscription
 from graph.tags import TagQueries
+from graph.tenant_life import TenantLifeMutations
 from graph.tenants import TenantMutations, TenantQueries
 from graph.tokens import TokenMutations, TokenQueries
 from graph.uploads import UploadMutations, UploadQueries
@@ -67,6 +68,7 @@ class Query(
 class Mutation(
     TokenMutations,
     TenantMutations,
+    TenantLifeMutations,
     MembershipMutations,
     InvitationMutations,
     AssetMutations,

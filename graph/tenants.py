@@ -34,6 +34,7 @@ from graph.connections import (
 from graph.context import Context, Info
 from graph.context import tenants as tenants_known
 from graph.device_settings import DeviceSettings
+from graph.domain_challenges import DomainChallenge, challenge_shown
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
@@ -151,7 +152,11 @@ class Tenant(Keyed, relay.Node):
     name: str = column("What people call it.")
     slug: str = column("Its part of its host name: `acme` for `acme.signage.app`.")
     domain: str | None = column(
-        "A domain of its own; opens the tenant once it is verified. Null when it has none."
+        "A domain of its own, which opens it: `screens.example.com`. Null when it has none."
+    )
+    deletes_at: datetime | None = column(
+        "From when on it is deleted with all that it has, unless an owner calls that off "
+        "(`cancelTenantDeletion`); null when it stays."
     )
     is_active: bool = column("Whether it can be entered.")
     created_at: datetime = column("When it was made.")
@@ -175,6 +180,17 @@ class Tenant(Keyed, relay.Node):
     def url(self) -> str:
         """Return where its people go."""
         return cast("models.Tenant", self).url
+
+    @computed(
+        "What proves the domain that it wants, or else the one it has; null for neither. Needs "
+        "tenant.edit.",
+        *("domain", "requested_domain", "domain_token", "domain_verified_at"),
+    )
+    def domain_challenge(self, info: Info) -> DomainChallenge | None:
+        """Return the record to be made, to who may change the domain."""
+        _only_inside(self, info)
+        info.context.actor.require("tenant.edit")
+        return challenge_shown(cast("models.Tenant", self))
 
     @computed(
         "How it wants things.",
@@ -449,7 +465,8 @@ class TenantMutations:
 
     @mutation(
         "Make a tenant and become its owner. Works without a tenant, and inside another. "
-        "Refused: INVALID, CONFLICT for a slug that is taken."
+        "Refused: FORBIDDEN where only operators make tenants, INVALID, CONFLICT for a slug that "
+        "is taken, QUOTA_EXCEEDED when you own as many as one person can."
     )
     def create_tenant(
         self,

@@ -54,6 +54,14 @@ def _names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
 
+def _choice(name: str, *allowed: str) -> str:
+    value = _text(name, allowed[0]).lower()
+    if value not in allowed:
+        message = f"{name} must be one of {', '.join(allowed)}; got {value!r}."
+        raise ImproperlyConfigured(message)
+    return value
+
+
 def _prefix(name: str) -> str:
     value = _text(name)
     if value and not value.startswith("/"):
@@ -309,6 +317,14 @@ SOCKETS = _number("SIGNATE_SOCKETS", 5000)
 SOCKETS_PER_ACTOR = _number("SIGNATE_SOCKETS_PER_ACTOR", 100)
 
 # --- members ----------------------------------------------------------------------------------
+# Who may make a tenant: "people" (everybody with an account) or "operators" (commands only); and
+# how many one person may own.
+TENANT_CREATION = _choice("SIGNATE_TENANT_CREATION", "people", "operators")
+TENANTS_PER_PERSON = _number("SIGNATE_TENANTS_PER_PERSON", 5)
+# Days between the wish to delete a tenant and its end.
+DELETION_GRACE_DAYS = _number("SIGNATE_DELETION_GRACE_DAYS", 30)
+# What answers questions for TXT records: a class as tenancy.dns.Resolver.
+DOMAIN_RESOLVER = "tenancy.dns.Resolver"
 # How long an invitation is good for, and how many a tenant may send in an hour.
 INVITATION_DAYS = _number("SIGNATE_INVITATION_DAYS", 7)
 INVITATIONS_PER_HOUR = _number("SIGNATE_INVITATIONS_PER_HOUR", 100)

@@ -155,18 +155,35 @@ class GlobalTable(SqlOperation):
         policies: tuple[policies.Policy, ...] = (),
         worker: tuple[str, ...] = (),
         sequences: tuple[str, ...] = (),
+        replaces: GlobalTable | None = None,
     ) -> None:
-        """Declare `table`."""
+        """Declare `table`; `replaces` is how it was declared before, where it was."""
         self.table = table
         self.privileges = privileges
         self.select = select
         self.policies = policies
         self.worker = worker
         self.sequences = sequences
+        self.replaces = replaces
+
+    def _exchanged(self, old: GlobalTable, new: GlobalTable) -> list[str]:
+        """Return what makes the application's grants and policies of `old` those of `new`."""
+        table = policies.quote(self.table)
+        return [
+            *policies.grant_sql(self.table, new.privileges, columns=new.select),
+            *(
+                f"DROP POLICY {policies.quote(one.name)} ON {table}"
+                for one in old.policies
+                if one not in new.policies
+            ),
+            *(one.sql(self.table) for one in new.policies if one not in old.policies),
+        ]
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return the grants and the policies."""
         del models
+        if self.replaces is not None:
+            return self._exchanged(self.replaces, self)
         statements = policies.grant_sql(self.table, self.privileges, columns=self.select)
         if self.worker:
             statements += policies.grant_sql(self.table, self.worker, role=WORKER)
@@ -180,8 +197,10 @@ class GlobalTable(SqlOperation):
         return statements
 
     def backward_sql(self, models: Models) -> list[str]:
-        """Return what takes back policies and grants."""
+        """Return what takes back policies and grants, or restores those of before."""
         del models
+        if self.replaces is not None:
+            return self._exchanged(self, self.replaces)
         statements = policies.unwall_sql(self.table, tuple(policy.name for policy in self.policies))
         if self.worker:
             statements += policies.grant_sql(self.table, (), role=WORKER)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tenancy.actors import Actor
 
 
-def prove_password(*, actor: Actor, password: str, field: str = "password") -> UUID:
+def prove_password(*, actor: Actor, password: str) -> UUID:
     """Return the person's id when `password` is theirs.
 
-    Raises InvalidInput at `field` for a wrong one, RateLimited after too many of them.
+    Raises InvalidInput for a wrong one, RateLimited after too many of them.
     """
     user_id = actor.oneself()
     username = User.objects.values_list("username", flat=True).get(pk=user_id)
@@ -31,7 +31,7 @@ def prove_password(*, actor: Actor, password: str, field: str = "password") -> U
         user_id, _version = verify_password(username, password, actor.address or "-")
     except WrongPassword as error:
         message = "This is not your password."
-        raise InvalidInput(message, field=(field,)) from error
+        raise InvalidInput(message, field=("current_password",)) from error
     return user_id
 
 
@@ -41,7 +41,7 @@ def change_password(*, actor: Actor, current: str, new: str, keep: UUID | None =
     Raises InvalidInput for a wrong current password, and for a new one that is too weak or the
     same; RateLimited.
     """
-    user_id = prove_password(actor=actor, password=current, field="current_password")
+    user_id = prove_password(actor=actor, password=current)
     if new == current:
         message = "This is the password you have."
         raise InvalidInput(message, field=("new_password",))

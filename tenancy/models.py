@@ -60,10 +60,18 @@ class Tenant(models.Model):
     domain = models.CharField(max_length=253, unique=True, null=True, blank=True)
     # A domain resolves from this moment on, and not before somebody proved to hold it.
     domain_verified_at = models.DateTimeField(null=True, blank=True)
+    # What somebody here wants to prove that they hold. Not unique: wanting keeps nobody else away.
+    requested_domain = models.CharField(max_length=253, default="", db_default="", blank=True)
+    # What the domain's TXT record has to say (tenancy.domains); made once.
+    domain_token = models.CharField(max_length=64, default="", db_default="", blank=True)
+    # Since when the record of the verified domain is not there any more.
+    domain_failing_since = models.DateTimeField(null=True, blank=True)
     database_name = models.CharField(max_length=115, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     is_active = models.BooleanField(default=True)
+    # From this moment on the worker may remove it with all that it has (tenancy.deletion).
+    deletes_at = models.DateTimeField(null=True, blank=True)
     subscription_tier = models.CharField(max_length=20, choices=Tier.choices, default=Tier.BASIC)
     max_devices = models.PositiveIntegerField(default=5)
     max_users = models.PositiveIntegerField(default=10)
