@@ -22,8 +22,8 @@ from assets.legacy.addressing import INTERNAL_TOKEN, anybody
 from assets.legacy.docs import Doc, Given, Reply, ref, text_of
 from assets.legacy.endpoint import SAFE, Answer, Call, Endpoint, Method
 from assets.legacy.negotiation import JSON
-from assets.legacy.retries import HEADER, LONGEST_KEY
 from assets.legacy.routing import EVERYWHERE, Operation, of_endpoint, operations, shape_version
+from tenancy.idempotency import HEADER, LONGEST_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
