@@ -116,9 +116,7 @@ def _blaming_the_value(error: GraphQLError) -> GraphQLError:
     return GraphQLError("This value cannot be read.", error.nodes)
 
 
-_checked: Shelf[Checked] = Shelf(
-    entries=CACHED_DOCUMENTS, weight=CACHED_TOKENS, share=CACHED_SHARE
-)
+_checked: Shelf[Checked] = Shelf(entries=CACHED_DOCUMENTS, weight=CACHED_TOKENS, share=CACHED_SHARE)
 
 
 def prepare(

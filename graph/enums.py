@@ -86,7 +86,7 @@ described(
         ErrorCode.QUOTA_EXCEEDED: "The tenant's plan does not allow more; see `tenant.usage`.",
         ErrorCode.STORAGE_FULL: "The server's disk is full; try again once there is room.",
         ErrorCode.KEY_REUSED: "The `Idempotency-Key` was sent with another request before.",
-        ErrorCode.LIMIT_EXCEEDED: "The request asks for too much at once; the message says of what.",
+        ErrorCode.LIMIT_EXCEEDED: "The request asks for too much at once; `message` says of what.",
     },
 )
 

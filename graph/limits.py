@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from tenancy.actors import Actor
 
-# Of which GraphQL's own documents of a page need a tenth; a value of the schema's description is
-# read from memory and costs so much less than one of a table.
-DESCRIPTION_VALUES_PER_COST = 50
+# A value of the schema's description is in memory: so many of them cost as much as one of a row.
+DESCRIPTION_VALUES_PER_COST = 25
 # What a request costs that is refused: reading it is work, too.
 REFUSED_COST = 50
 BUDGET_SECONDS = 60
@@ -105,6 +104,8 @@ def _excesses(operation: OperationDefinitionNode, found: Measured) -> Iterator[s
     ):
         if number > limits[name]:
             yield f"At most {limits[name]} {what}{_told(name, number)}."
+    if weight.guesses > 1:
+        yield "One request can try one password or code; send another one for the next."
     if weight.description > limits["introspection"]:
         yield (
             "This asks for too much of the schema at once. Ask for it in parts, or use "

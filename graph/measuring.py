@@ -53,8 +53,10 @@ MUTATION_COST = 50
 # How long a list is that nobody pages through. What is missing here has LIST_LENGTH items.
 LIST_LENGTH = 20
 LIST_LENGTHS = {"UserError": 1, "Node": 100}
-# The same for lists of the schema's own description, by field.
+# The same for lists of the schema's own description, by field. (Not as many as there are: a growing
+# schema must not make the questions about it too dear one day.)
 DESCRIPTION_LENGTHS = {
+    "types": 100,
     "fields": 10,
     "args": 3,
     "inputFields": 5,
@@ -63,6 +65,8 @@ DESCRIPTION_LENGTHS = {
     "interfaces": 1,
     "directives": 5,
 }
+# Inputs with one of these fields try something that only its owner knows.
+SECRETS = frozenset({"currentPassword", "code"})
 _ABOUT_THE_SCHEMA = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
@@ -85,7 +89,7 @@ class Weight(NamedTuple):
     `values` is how many values it can have for one object, lists multiplied; `per_item` what of
     them there is for each item of a connection that the object may be; `width` the fields of the
     object itself. `description` and `description_depth` are the same for what is asked about the
-    schema.
+    schema. `guesses` are fields that are given a password or a code to try.
     """
 
     values: int = 0
@@ -97,6 +101,7 @@ class Weight(NamedTuple):
     width: int = 0
     aliases: int = 0
     directives: int = 0
+    guesses: int = 0
 
     def and_(self, other: Weight) -> Weight:
         """Return what both come to beside each other."""
@@ -110,6 +115,7 @@ class Weight(NamedTuple):
             width=min(MANY, self.width + other.width),
             aliases=min(MANY, self.aliases + other.aliases),
             directives=min(MANY, self.directives + other.directives),
+            guesses=min(MANY, self.guesses + other.guesses),
         )
 
 
@@ -121,7 +127,7 @@ class Measured:
     """What one operation asks for; `steps` is how many nodes were looked at to know it.
 
     `repeated` counts fields that are written again beside themselves, `longest_literal` is in
-    characters, `roots` names the fields of the root once for each time they run. `values` depends on the variables of `sized_by`, and on no others.
+    characters. `values` depends on the variables of `sized_by`, and on no others.
     """
 
     weight: Weight
@@ -155,9 +161,7 @@ def sizes(names: Iterable[str], variables: Mapping[str, Any]) -> tuple[object, .
 
 
 def _is_size(value: object) -> bool:
-    return value == "left out" or (
-        isinstance(value, (int, float)) and not isinstance(value, bool)
-    )
+    return value == "left out" or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 class _Pass:
@@ -266,6 +270,7 @@ class _Pass:
             width=1,
             aliases=min(MANY, inside.aliases + (node.alias is not None)),
             directives=inside.directives,
+            guesses=inside.guesses + (field is not None and _tries_a_secret(field)),
         )
         if parent is not None and parent.name.startswith("__"):
             length = self._description_length(node, field)
@@ -330,8 +335,6 @@ class _Pass:
     def _description_length(self, node: FieldNode, field: GraphQLField | None) -> int:
         if field is None or not is_list_type(get_nullable_type(field.type)):
             return 1
-        if node.name.value == "types":
-            return len(self.schema.type_map)
         return DESCRIPTION_LENGTHS.get(node.name.value, LIST_LENGTH)
 
     def _directives(self, node: Any) -> int:
@@ -357,6 +360,13 @@ class _Pass:
 
 def _is_connection(type_: GraphQLNamedType) -> bool:
     return type_.name.endswith("Connection")
+
+
+def _tries_a_secret(field: GraphQLField) -> bool:
+    return any(
+        not SECRETS.isdisjoint(getattr(get_named_type(argument.type), "fields", ()))
+        for argument in field.args.values()
+    )
 
 
 def _field_of(

@@ -240,9 +240,9 @@ GRAPHQL_LIMITS = {
     "literal": 10_000,
     # In all variables together, lists and objects counted item by item.
     "variable_values": 10_000,
-    # What tools ask the schema about itself goes deeper than anything else.
+    # What tools ask the schema about itself goes deeper than anything else, and comes to 134,000.
     "introspection_depth": 20,
-    "introspection": 600_000,
+    "introspection": 200_000,
 }
 # What an actor may spend in a minute, in the same units as "cost"; 0 for as much as anybody likes.
 GRAPHQL_BUDGET = _number("SIGNATE_GRAPHQL_BUDGET", 20_000_000)

@@ -44,7 +44,7 @@ class _Account:
 class _Granted(NamedTuple):
     units: int
     # All that anybody has taken in this window, which ends in `seconds`.
-    count: int
+    total: int
     seconds: int
 
 
@@ -94,7 +94,7 @@ class Budget:
             account = self._accounts[key] = _Account(ends)
         account.ends = ends
         account.taken += granted.units
-        account.elsewhere = max(0, granted.count - account.taken)
+        account.elsewhere = max(0, granted.total - account.taken)
         return account
 
     def _ask(self, key: str, wanted: int) -> _Granted | None:

@@ -259,7 +259,7 @@ def test_a_nul_in_a_document_is_a_fault_of_its_field(
     assert all_assets(acme) == before
 
 
-@pytest.mark.parametrize("length", [2_000, 60_000])
+@pytest.mark.parametrize("length", [2_000, 10_000])
 def test_names_have_no_limit(acme: Inhabited, gql: Callable[..., Graph], length: int) -> None:
     """They are in an index, whose entries have one."""
     import random

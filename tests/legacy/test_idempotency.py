@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -248,7 +249,7 @@ def test_a_file_that_somebody_else_sent_meanwhile_is_given_up(
     monkeypatch.setitem(
         asset_views.FILE_ASSET.methods,
         "POST",
-        type(method)(slowly, method.permission, method.doc, streams=True, takes_file=True),
+        replace(method, handle=slowly),
     )
     slow = upload(api, PNG, **KEY)
     assert slow.status_code == 200
@@ -370,9 +371,7 @@ def test_while_one_is_under_way_the_next_is_told_so_and_does_nothing(
         assert told_so.wait(30)
         return patch.handle(call)
 
-    monkeypatch.setitem(
-        asset_views.ASSET.methods, "PATCH", type(patch)(slowly, patch.permission, patch.doc)
-    )
+    monkeypatch.setitem(asset_views.ASSET.methods, "PATCH", replace(patch, handle=slowly))
     client = Client(headers={**basic("acme-owner"), **KEY}, HTTP_HOST=f"acme.{PLATFORM}")
     path = f"v2/assets/{world.acme.assets[0].asset_id}"
 

@@ -26,7 +26,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The client, and its manifest or nothing."""
+        """Take the client, and its manifest or nothing."""
         parser.add_argument("client", help="whose documents they are, such as web-2.4")
         parser.add_argument("manifest", nargs="?", help="a JSON file")
         parser.add_argument("--remove", action="store_true", help="trust none of the client's")
