@@ -36,6 +36,7 @@ from graph.context import Context, Info
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
 from graph.share_links import (
@@ -187,7 +188,8 @@ class Asset(Keyed, relay.Node):
 
     @computed(
         "The address of its share link, for whoever is to see it; null when it has none, and "
-        "when the address can no longer be told (`ShareLink.url`). Needs assets.share."
+        "when the address can no longer be told (`ShareLink.url`). Needs assets.share.",
+        needs=holding("assets.share"),
     )
     def share_url(self, info: Info) -> str | None:
         """Return it to who may make it."""
@@ -196,7 +198,8 @@ class Asset(Keyed, relay.Node):
 
     @computed(
         "Its share link, open or not, until it is revoked; null when it has none. Needs "
-        "assets.share."
+        "assets.share.",
+        needs=holding("assets.share"),
     )
     def share(self, info: Info) -> ShareLink | None:
         """Return it to who may make it."""
@@ -327,7 +330,8 @@ class AssetQueries:
 
     @query(
         "One asset of the tenant, by `id` or by `assetId`: give exactly one. Null when the "
-        "tenant has no such asset. Needs assets.view."
+        "tenant has no such asset. Needs assets.view.",
+        needs=holding("assets.view"),
     )
     def asset(
         self,
@@ -357,7 +361,8 @@ class AssetQueries:
 
     @query(
         "The tenant's assets, page by page, in the order they were added unless `order` says "
-        "otherwise. Needs assets.view."
+        "otherwise. Needs assets.view.",
+        needs=holding("assets.view"),
     )
     def assets(
         self,
@@ -378,7 +383,8 @@ class AssetQueries:
 
     @query(
         "What the tenant's players show at an instant, decided in the tenant's time zone, and "
-        "until when. Needs assets.view."
+        "until when. Needs assets.view.",
+        needs=holding("assets.view"),
     )
     def playlist(
         self,

@@ -23,6 +23,7 @@ from strawberry_django.fields.field import StrawberryDjangoField
 
 if TYPE_CHECKING:
     from graph.context import Context, Info
+    from graph.permissions import Needs
     from graph.selections import Selection
 
 ModelT = TypeVar("ModelT", bound=Model)
@@ -77,21 +78,24 @@ def expression(description: str, value: ExpressionOf) -> Any:
     )
 
 
-def computed(description: str, *columns: str) -> Callable[[ResolverT], ResolverT]:
+def computed(
+    description: str, *columns: str, needs: Needs | None = None
+) -> Callable[[ResolverT], ResolverT]:
     """Declare a field that a resolver makes from `columns` of the row and from the context."""
     made: Any = strawberry_django.field(
-        field_cls=Column, description=description, metadata={"columns": columns}
+        field_cls=Column, description=description, metadata={"columns": columns, "needs": needs}
     )
     return cast("Callable[[ResolverT], ResolverT]", made)
 
 
-def resolved(description: str) -> Callable[[ResolverT], ResolverT]:
+def resolved(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
     """Declare a field, of a type that is no model's, by its resolver."""
-    return cast("Callable[[ResolverT], ResolverT]", strawberry.field(description=description))
+    made: Any = strawberry.field(description=description, metadata={"needs": needs})
+    return cast("Callable[[ResolverT], ResolverT]", made)
 
 
-def query(description: str) -> Callable[[ResolverT], ResolverT]:
-    """Declare a root field of Query by its resolver, which takes `info`.
+def query(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
+    """Declare a root field of Query by its resolver, which takes `info`, and what it needs.
 
     Beside other root fields it runs in a savepoint: a statement that fails (one that was cancelled
     for taking too long, say) must not take the others along.
@@ -106,14 +110,15 @@ def query(description: str) -> Callable[[ResolverT], ResolverT]:
             with transaction.atomic():
                 return resolver(*args, **kwargs)
 
-        return resolved(description)(cast("ResolverT", shielded))
+        return resolved(description, needs=needs)(cast("ResolverT", shielded))
 
     return declare
 
 
-def mutation(description: str) -> Callable[[ResolverT], ResolverT]:
-    """Declare a mutation by its resolver."""
-    return cast("Callable[[ResolverT], ResolverT]", strawberry.mutation(description=description))
+def mutation(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
+    """Declare a mutation by its resolver, and what it needs."""
+    made: Any = strawberry.mutation(description=description, metadata={"needs": needs})
+    return cast("Callable[[ResolverT], ResolverT]", made)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,10 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import MY_MEMBERSHIPS, Context, Info
 from graph.enums import OrderDirection, described
 from graph.inputs import is_given
+from graph.permissions import PERSON, holding
 from graph.selections import Selection, selected
 from tenancy import models
 from tenancy.errors import InvalidInput, PermissionDenied
@@ -41,11 +42,6 @@ from tenancy.tenants import clean_text
 
 if TYPE_CHECKING:
     from graph.tenants import Tenant
-
-MY_MEMBERSHIPS = (
-    "SELECT id, tenant_id, user_id, role, permissions, is_active, joined_at, last_access "
-    "FROM my_memberships()"
-)
 
 
 @strawberry_django.type(
@@ -60,7 +56,11 @@ class User(Keyed, relay.Node):
     first_name: str = column("Their first name; empty where nobody gave one.")
     last_name: str = column("Their last name; empty where nobody gave one.")
 
-    @computed("Their e-mail address: only your own, and with users.view everybody's.", "email")
+    @computed(
+        "Their e-mail address: only your own, and with users.view everybody's.",
+        "email",
+        needs=holding("users.view", also="not for one's own", hides=True),
+    )
     def email(self, info: Info) -> str | None:
         """Return the address to who may see it."""
         row, actor = cast("models.User", self), info.context.actor
@@ -312,12 +312,12 @@ def viewers_by_keys(context: Context, keys: list[UUID], selection: Selection) ->
 class MemberQueries:
     """The root fields about people."""
 
-    @query("You. Works without a tenant.")
+    @query("You. Works without a tenant.", needs=PERSON)
     def me(self, info: Info) -> Viewer:
         """Return who asks."""
         return viewer(info.context)
 
-    @query("The tenant's members, page by page. Needs users.view.")
+    @query("The tenant's members, page by page. Needs users.view.", needs=holding("users.view"))
     def memberships(
         self,
         info: Info,

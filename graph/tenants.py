@@ -36,6 +36,7 @@ from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
 from graph.members import Membership, MembershipFilter, MembershipOrder, page_of_memberships
+from graph.permissions import INSIDE, PERSON, SIGNED_IN, holding
 from graph.selections import Selection, selected
 from graph.usage import Usage, usage_of
 from tenancy import models, tenants
@@ -83,6 +84,7 @@ class TenantSettings(Keyed, relay.Node):
         "Where the tenant's own systems are told of events; empty when nowhere. Needs "
         "tenant.settings.",
         "webhook_url",
+        needs=holding("tenant.settings"),
     )
     def webhook_url(self, info: Info) -> str | None:
         """Return it to who may change it."""
@@ -93,6 +95,7 @@ class TenantSettings(Keyed, relay.Node):
         "The e-mail domains that invited people must have, lower case; empty allows any. Needs "
         "tenant.settings.",
         "allowed_domains",
+        needs=holding("tenant.settings"),
     )
     def allowed_domains(self, info: Info) -> list[str] | None:
         """Return them to who may change them."""
@@ -102,6 +105,7 @@ class TenantSettings(Keyed, relay.Node):
     @computed(
         "What the tenant's integrations are configured with, an object. Needs tenant.settings.",
         "integrations",
+        needs=holding("tenant.settings"),
     )
     def integrations(self, info: Info) -> JSON | None:
         """Return them to who may change them."""
@@ -162,7 +166,15 @@ class Tenant(Keyed, relay.Node):
         _only_inside(self, info)
         return usage_of(info.context, cast("models.Tenant", self))
 
-    @computed("Its members, page by page. Needs users.view.")
+    @computed(
+        'What you may do in it, one name each, sorted: `["assets.view", "layouts.view"]`. Of a '
+        "tenant you are not in, what your membership there allows. Ask `me { can }` for one name."
+    )
+    def viewer_permissions(self, info: Info) -> list[str]:
+        """Return what the actor may do in this tenant."""
+        return sorted(info.context.permissions_in(cast("models.Tenant", self).pk))
+
+    @computed("Its members, page by page. Needs users.view.", needs=holding("users.view"))
     def memberships(
         self,
         info: Info,
@@ -181,7 +193,7 @@ class Tenant(Keyed, relay.Node):
         _only_inside(self, info)
         return page_of_memberships(info, filter, order, Window.of(first, after, last, before))
 
-    @computed("Its assets, page by page. Needs assets.view.")
+    @computed("Its assets, page by page. Needs assets.view.", needs=holding("assets.view"))
     def assets(
         self,
         info: Info,
@@ -273,12 +285,14 @@ def _readable(
 class TenantQueries:
     """The root fields about tenants."""
 
-    @query("The tenant you are in.")
+    @query("The tenant you are in.", needs=INSIDE)
     def tenant(self, info: Info) -> Tenant:
         """Return the entered tenant."""
         return cast("Tenant", info.context.tenant)
 
-    @query("The tenants you may enter, page by page, by name. Works without a tenant.")
+    @query(
+        "The tenants you may enter, page by page, by name. Works without a tenant.", needs=SIGNED_IN
+    )
     def tenants(
         self,
         info: Info,
@@ -405,7 +419,8 @@ class TenantMutations:
 
     @mutation(
         "Make a tenant and become its owner. Works without a tenant, and inside another. "
-        "Refused: INVALID, CONFLICT for a slug that is taken."
+        "Refused: INVALID, CONFLICT for a slug that is taken.",
+        needs=PERSON,
     )
     def create_tenant(
         self,
@@ -424,7 +439,8 @@ class TenantMutations:
 
     @mutation(
         "Change the name or the slug of the tenant you are in. Needs tenant.edit. Refused: "
-        "FORBIDDEN, INVALID, CONFLICT for a slug that is taken."
+        "FORBIDDEN, INVALID, CONFLICT for a slug that is taken.",
+        needs=holding("tenant.edit"),
     )
     def update_tenant(
         self,
@@ -445,7 +461,8 @@ class TenantMutations:
 
     @mutation(
         "Change the settings of the tenant you are in. Needs tenant.settings. Refused: "
-        "FORBIDDEN, INVALID."
+        "FORBIDDEN, INVALID.",
+        needs=holding("tenant.settings"),
     )
     def update_tenant_settings(
         self,

@@ -174,6 +174,9 @@ def _telling(command: str, doc: Doc) -> Method:
 
 def display(call: Call) -> Answer:
     """Tell players with HDMI-CEC to switch their screens on or off; 503 where there is none."""
+    if call.actor.device_id is None:
+        # Before anything is said of what they can do.
+        call.actor.require("devices.control")
     state = call.path["state"]
     if state not in {"on", "off"}:
         raise LegacyError(400, {"message": "Invalid display state."})
