@@ -46,6 +46,7 @@ from graph.context import Context, Info, people, tenants
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
 from graph.share_links import (
@@ -195,7 +196,8 @@ class Asset(Keyed, relay.Node):
 
     @computed(
         "The address of its share link, for whoever is to see it; null when it has none, and "
-        "when the address can no longer be told (`ShareLink.url`). Needs assets.share."
+        "when the address can no longer be told (`ShareLink.url`). Needs assets.share.",
+        needs=holding("assets.share"),
     )
     def share_url(self, info: Info) -> str | None:
         """Return it to who may make it."""
@@ -204,7 +206,8 @@ class Asset(Keyed, relay.Node):
 
     @computed(
         "Its share link, open or not, until it is revoked; null when it has none. Needs "
-        "assets.share."
+        "assets.share.",
+        needs=holding("assets.share"),
     )
     def share(self, info: Info) -> ShareLink | None:
         """Return it to who may make it."""
@@ -401,6 +404,7 @@ class AssetQueries:
         "One asset of the tenant, by `id` or by `assetId`: give exactly one. Null when the "
         "tenant has no such asset. Needs assets.view.",
         reads=Found(named_asset),
+        needs=holding("assets.view"),
     )
     def asset(
         self,
@@ -422,6 +426,7 @@ class AssetQueries:
         "The tenant's assets, page by page, in the order they were added unless `order` says "
         "otherwise. Needs assets.view.",
         reads=Listed(listed_assets),
+        needs=holding("assets.view"),
     )
     def assets(
         self,
@@ -442,7 +447,8 @@ class AssetQueries:
 
     @query(
         "What the tenant's players show at an instant, decided in the tenant's time zone, and "
-        "until when. Needs assets.view."
+        "until when. Needs assets.view.",
+        needs=holding("assets.view"),
     )
     def playlist(
         self,

@@ -25,6 +25,7 @@ from strawberry_django.fields.field import StrawberryDjangoField
 if TYPE_CHECKING:
     from graph.connections import Listing
     from graph.context import Context, Info
+    from graph.permissions import Needs
     from graph.selections import Selection
 
 ModelT = TypeVar("ModelT", bound=Model)
@@ -118,28 +119,34 @@ def expression(description: str, value: ExpressionOf) -> Any:
 def computed(
     description: str,
     *columns: str,
+    needs: Needs | None = None,
     reads: Reads | None = None,
     sql: ExpressionOf | None = None,
 ) -> Callable[[ResolverT], ResolverT]:
     """Declare a field that a resolver makes from `columns` of the row and from the context.
 
     `reads` or `sql` say the same to whoever reads a whole operation in one statement; without
-    them an operation that selects the field is left to resolvers.
+    them an operation that selects the field is left to resolvers. `needs` is what it takes to see.
     """
-    metadata = {"columns": columns, "reads": reads, "sql": sql}
+    metadata = {"columns": columns, "needs": needs, "reads": reads, "sql": sql}
     made: Any = strawberry_django.field(
         field_cls=Column, description=description, metadata=metadata
     )
     return cast("Callable[[ResolverT], ResolverT]", made)
 
 
-def resolved(description: str) -> Callable[[ResolverT], ResolverT]:
+def resolved(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
     """Declare a field, of a type that is no model's, by its resolver."""
-    return cast("Callable[[ResolverT], ResolverT]", strawberry.field(description=description))
+    made: Any = strawberry.field(description=description, metadata={"needs": needs})
+    return cast("Callable[[ResolverT], ResolverT]", made)
 
 
-def query(description: str, *, reads: Reads | None = None) -> Callable[[ResolverT], ResolverT]:
-    """Declare a root field of Query by its resolver, which takes `info`; `reads` as in `computed`.
+def query(
+    description: str, *, needs: Needs | None = None, reads: Reads | None = None
+) -> Callable[[ResolverT], ResolverT]:
+    """Declare a root field of Query by its resolver, which takes `info`, and what it needs.
+
+    `reads` as in `computed`.
 
     Beside other root fields it runs in a savepoint: a statement that fails (one that was cancelled
     for taking too long, say) must not take the others along.
@@ -154,15 +161,17 @@ def query(description: str, *, reads: Reads | None = None) -> Callable[[Resolver
             with transaction.atomic():
                 return resolver(*args, **kwargs)
 
-        field = strawberry.field(description=description, metadata={"reads": reads})
+        metadata = {"needs": needs, "reads": reads}
+        field = strawberry.field(description=description, metadata=metadata)
         return cast("ResolverT", field(cast("ResolverT", shielded)))
 
     return declare
 
 
-def mutation(description: str) -> Callable[[ResolverT], ResolverT]:
-    """Declare a mutation by its resolver."""
-    return cast("Callable[[ResolverT], ResolverT]", strawberry.mutation(description=description))
+def mutation(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
+    """Declare a mutation by its resolver, and what it needs."""
+    made: Any = strawberry.mutation(description=description, metadata={"needs": needs})
+    return cast("Callable[[ResolverT], ResolverT]", made)
 
 
 @dataclass(frozen=True, slots=True)

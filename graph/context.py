@@ -17,6 +17,7 @@ from django.db.models import Field, Model, QuerySet, Value
 
 from assets.sharing import current_links
 from tenancy.models import Membership, Tenant, TenantSettings, User
+from tenancy.permissions import granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from tenancy.actors import Actor
     from tenancy.middleware import SignateRequest
 
+# As the look-up across tenants tells them: every one of one's own that opens something.
+MY_MEMBERSHIPS = (
+    "SELECT id, tenant_id, user_id, role, permissions, is_active, joined_at, last_access "
+    "FROM my_memberships()"
+)
 ModelT = TypeVar("ModelT", bound=Model)
 
 
@@ -121,6 +127,20 @@ class Context:
         tenant = self.tenants.get(self.actor.entered())
         assert tenant is not None  # noqa: S101 -- the wall shows everybody the tenant they entered
         return tenant
+
+    @cached_property
+    def _permissions(self) -> dict[UUID, frozenset[str]]:
+        """What the actor may do in each tenant they belong to, by its key."""
+        rows = Membership.objects.raw(MY_MEMBERSHIPS) if self.actor.user_id else []
+        found = {row.tenant_id: granted(row.role, row.permissions) for row in rows if row.is_active}
+        if self.actor.tenant_id is not None:
+            # A token may hold less than its person, and an operator is no member.
+            found[self.actor.tenant_id] = self.actor.permissions
+        return found
+
+    def permissions_in(self, tenant: UUID) -> frozenset[str]:
+        """Return what the actor may do in a tenant: in the one entered, and by membership."""
+        return self._permissions.get(tenant, frozenset())
 
     @cached_property
     def shares(self) -> Rows[ShareLink]:

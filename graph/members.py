@@ -50,9 +50,10 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info, people, tenants
+from graph.context import MY_MEMBERSHIPS, Context, Info, people, tenants
 from graph.enums import OrderDirection, described
 from graph.inputs import is_given
+from graph.permissions import PERSON, holding
 from graph.selections import Selection, selected
 from tenancy import models
 from tenancy.errors import InvalidInput, PermissionDenied
@@ -61,11 +62,6 @@ from tenancy.tenants import clean_text
 
 if TYPE_CHECKING:
     from graph.tenants import Tenant
-
-MY_MEMBERSHIPS = (
-    "SELECT id, tenant_id, user_id, role, permissions, is_active, joined_at, last_access "
-    "FROM my_memberships()"
-)
 
 
 def _email(context: Context) -> Expression:
@@ -91,6 +87,7 @@ class User(Keyed, relay.Node):
         "Their e-mail address: only your own, and with users.view everybody's.",
         "email",
         sql=_email,
+        needs=holding("users.view", also="not for one's own", hides=True),
     )
     def email(self, info: Info) -> str | None:
         """Return the address to who may see it."""
@@ -351,13 +348,15 @@ def viewers_by_keys(context: Context, keys: list[UUID], selection: Selection) ->
 class MemberQueries:
     """The root fields about people."""
 
-    @query("You. Works without a tenant.")
+    @query("You. Works without a tenant.", needs=PERSON)
     def me(self, info: Info) -> Viewer:
         """Return who asks."""
         return viewer(info.context)
 
     @query(
-        "The tenant's members, page by page. Needs users.view.", reads=Listed(listed_memberships)
+        "The tenant's members, page by page. Needs users.view.",
+        needs=holding("users.view"),
+        reads=Listed(listed_memberships),
     )
     def memberships(
         self,

@@ -45,6 +45,7 @@ from graph.members import (
     listed_memberships,
     page_of_memberships,
 )
+from graph.permissions import INSIDE, PERSON, SIGNED_IN, holding
 from graph.selections import Selection, selected
 from graph.usage import Usage, usage_of
 from tenancy import models, tenants
@@ -93,6 +94,7 @@ class TenantSettings(Keyed, relay.Node):
         "Where the tenant's own systems are told of events; empty when nowhere. Needs "
         "tenant.settings.",
         "webhook_url",
+        needs=holding("tenant.settings"),
     )
     def webhook_url(self, info: Info) -> str | None:
         """Return it to who may change it."""
@@ -103,6 +105,7 @@ class TenantSettings(Keyed, relay.Node):
         "The e-mail domains that invited people must have, lower case; empty allows any. Needs "
         "tenant.settings.",
         "allowed_domains",
+        needs=holding("tenant.settings"),
     )
     def allowed_domains(self, info: Info) -> list[str] | None:
         """Return them to who may change them."""
@@ -112,6 +115,7 @@ class TenantSettings(Keyed, relay.Node):
     @computed(
         "What the tenant's integrations are configured with, an object. Needs tenant.settings.",
         "integrations",
+        needs=holding("tenant.settings"),
     )
     def integrations(self, info: Info) -> JSON | None:
         """Return them to who may change them."""
@@ -211,7 +215,16 @@ class Tenant(Keyed, relay.Node):
         return usage_of(info.context, cast("models.Tenant", self))
 
     @computed(
+        'What you may do in it, one name each, sorted: `["assets.view", "layouts.view"]`. Of a '
+        "tenant you are not in, what your membership there allows. Ask `me { can }` for one name."
+    )
+    def viewer_permissions(self, info: Info) -> list[str]:
+        """Return what the actor may do in this tenant."""
+        return sorted(info.context.permissions_in(cast("models.Tenant", self).pk))
+
+    @computed(
         "Its members, page by page. Needs users.view.",
+        needs=holding("users.view"),
         reads=Listed(listed_memberships, inside=True),
     )
     def memberships(
@@ -233,7 +246,9 @@ class Tenant(Keyed, relay.Node):
         return page_of_memberships(info, filter, order, Window.of(first, after, last, before))
 
     @computed(
-        "Its assets, page by page. Needs assets.view.", reads=Listed(_listed_assets, inside=True)
+        "Its assets, page by page. Needs assets.view.",
+        needs=holding("assets.view"),
+        reads=Listed(_listed_assets, inside=True),
     )
     def assets(
         self,
@@ -336,13 +351,14 @@ def _listed_tenants(context: Context, order: TenantOrder | None = UNSET) -> List
 class TenantQueries:
     """The root fields about tenants."""
 
-    @query("The tenant you are in.", reads=Found(_entered))
+    @query("The tenant you are in.", needs=INSIDE, reads=Found(_entered))
     def tenant(self, info: Info) -> Tenant:
         """Return the entered tenant."""
         return cast("Tenant", info.context.tenant)
 
     @query(
         "The tenants you may enter, page by page, by name. Works without a tenant.",
+        needs=SIGNED_IN,
         reads=Listed(_listed_tenants),
     )
     def tenants(
@@ -466,7 +482,8 @@ class TenantMutations:
     @mutation(
         "Make a tenant and become its owner. Works without a tenant, and inside another. "
         "Refused: FORBIDDEN where only operators make tenants, INVALID, CONFLICT for a slug that "
-        "is taken, QUOTA_EXCEEDED when you own as many as one person can."
+        "is taken, QUOTA_EXCEEDED when you own as many as one person can.",
+        needs=PERSON,
     )
     def create_tenant(
         self,
@@ -485,7 +502,8 @@ class TenantMutations:
 
     @mutation(
         "Change the name or the slug of the tenant you are in. Needs tenant.edit. Refused: "
-        "FORBIDDEN, INVALID, CONFLICT for a slug that is taken."
+        "FORBIDDEN, INVALID, CONFLICT for a slug that is taken.",
+        needs=holding("tenant.edit"),
     )
     def update_tenant(
         self,
@@ -506,7 +524,8 @@ class TenantMutations:
 
     @mutation(
         "Change the settings of the tenant you are in. Needs tenant.settings. Refused: "
-        "FORBIDDEN, INVALID."
+        "FORBIDDEN, INVALID.",
+        needs=holding("tenant.settings"),
     )
     def update_tenant_settings(
         self,
