@@ -44,7 +44,7 @@ class Place:
             Asset.objects.bulk_create(
                 (
                     Asset(
-                        tenant_id=self.actor.tenant_id,
+                        tenant_id=self.actor.entered(),
                         asset_id=new_asset_id(),
                         name=f"Board {number} of the lobby",
                         uri=f"https://example.com/boards/{number}?size=large",
