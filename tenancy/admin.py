@@ -24,8 +24,6 @@ from tenancy.second_factor import find_second_factor
 from tenancy.views import second_factor_url, sign_in_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern, URLResolver
 
@@ -48,7 +46,7 @@ class OperatorSite(admin.AdminSite):
         user = getattr(request, "user", None)
         return bool(user is not None and user.is_active and user.is_staff)
 
-    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:  # noqa: FBT001, FBT002 -- as Django spells it
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 -- as Django spells it
         """Return the view inside the operator's own door; everybody else finds nothing here."""
         del cacheable
 

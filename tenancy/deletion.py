@@ -40,6 +40,7 @@ def _require_owner(actor: Actor, slug: str) -> Tenant:
     tenant_id = actor.entered()
     is_owner = (
         actor.kind is ActorKind.MEMBER
+        and actor.membership_id is not None
         and actor.role is Role.OWNER
         and Membership.objects.filter(
             pk=actor.membership_id, role=Role.OWNER, is_active=True

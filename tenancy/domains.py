@@ -171,7 +171,7 @@ def verify_domain(*, actor: Actor, domain: str) -> Tenant:
 
 @transaction.atomic
 def _verified(actor: Actor, challenge: Challenge) -> Tenant:
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=actor.tenant_id)
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=actor.entered())
     if challenge_of(tenant) != challenge:
         message = "Somebody has requested another domain meanwhile."
         raise Conflict(message, field=("domain",))
@@ -243,7 +243,7 @@ def _judge(tenant: Tenant, actor: Actor, *, is_proved: bool) -> None:
             tenant.save(update_fields=["domain_failing_since"])
         return
     before = {"domain": tenant.domain}
-    tenant.requested_domain = tenant.requested_domain or tenant.domain
+    tenant.requested_domain = tenant.requested_domain or tenant.domain or ""
     tenant.domain = tenant.domain_verified_at = tenant.domain_failing_since = None
     _save(tenant, actor, "domain_lost", before, {"domain": None})
 
