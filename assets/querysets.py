@@ -28,7 +28,7 @@ from django.db.models import (
 from assets.schedule import EVERY_DAY, WallClock, wall_clock
 
 if TYPE_CHECKING:
-    from django.db.models.query import ValuesQuerySet
+    from django.db.models import QuerySet
 
     from assets.models import Asset
 
@@ -144,7 +144,7 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         activity = ExpressionWrapper(active_q(now, zone), output_field=BooleanField())
         return self.annotate(is_active=activity)
 
-    def edges_by(self, now: datetime, clock: WallClock) -> ValuesQuerySet[Asset, dict[str, Any]]:
+    def edges_by(self, now: datetime, clock: WallClock) -> QuerySet[Asset, Any]:
         """Return what `schedule.deadline` looks at, of each asset that has a life before it.
 
         `edge` is the next start of what is inactive and the next end of what is active, NULL where

@@ -65,7 +65,8 @@ class Statement:
         filled = [_like(value, values[name]) if name else value for name, value in self._parameters]
         with connection.cursor() as cursor, _prepared():
             cursor.execute(self.sql, [*filled, *more])
-            return cursor.fetchall()
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
 
 
 def compiled(
