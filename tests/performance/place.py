@@ -39,12 +39,12 @@ class Place:
 
     def add_assets(self, count: int) -> None:
         """Add web pages that play now, named and dated as a library's are."""
-        now = datetime.now(UTC).replace(microsecond=0)
+        now, tenant_id = datetime.now(UTC).replace(microsecond=0), self.actor.entered()
         with acting_as(self.actor):
             Asset.objects.bulk_create(
                 (
                     Asset(
-                        tenant_id=self.actor.entered(),
+                        tenant_id=tenant_id,
                         asset_id=new_asset_id(),
                         name=f"Board {number} of the lobby",
                         uri=f"https://example.com/boards/{number}?size=large",
