@@ -124,6 +124,22 @@ class _Operation:
 class _Session:
     """One open socket."""
 
+    __slots__ = (
+        "_channel",
+        "_seat",
+        "_tasks",
+        "_timer",
+        "admission",
+        "endpoint",
+        "gate",
+        "has_begun",
+        "heard",
+        "known",
+        "operations",
+        "scope",
+        "socket",
+    )
+
     def __init__(self, endpoint: GraphSocket, socket: Socket, scope: Scope, known: Any) -> None:
         self.endpoint = endpoint
         self.gate = endpoint.gate
@@ -232,7 +248,7 @@ class _Session:
         if time.monotonic() - self.heard > 3 * PING_SECONDS:
             self.socket.close(TIMED_OUT, "Nothing was heard")
             return
-        if self.heard < time.monotonic() - 1:
+        if self.heard < time.monotonic() - PING_SECONDS / 2:
             self._later(self._say("ping"))
         self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._beat)
 
@@ -342,7 +358,9 @@ class _Session:
         self, admission: Admission, operation: _Operation, subscribed: Subscribed
     ) -> None:
         """Tell one thing of what is pending; raises Failed for whoever may not hear it."""
-        if not await self._admitted(admission):
+        # Ids alone tell nothing to whoever was somebody a moment ago, and what ends a credential
+        # is heard of at once; what is read, is read by somebody who is judged for it.
+        if subscribed.reads and not await self._admitted(admission):
             raise Gone
         change = operation.pending.pop(next(iter(operation.pending)))
         doing = partial(subscribed.tell, admission.request, change)

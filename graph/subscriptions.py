@@ -161,10 +161,8 @@ class AssetsChange:
         return [strawberry.ID(to_base64("Asset", key)) for key in self.change.ids]
 
     @resolved(
-
-            "The first 100 of them as they are by now; without those that are gone. Empty where "
-            "`all` is true."
-
+        "The first 100 of them as they are by now; without those that are gone. Empty where "
+        "`all` is true."
     )
     def assets(self, info: Info) -> list[Asset]:
         """Read them."""
@@ -206,10 +204,8 @@ class MembershipsChange:
         return [strawberry.ID(to_base64("Membership", key)) for key in self.change.ids]
 
     @resolved(
-
-            "The first 100 of them as they are by now; without those that are gone. Empty where "
-            "`all` is true."
-
+        "The first 100 of them as they are by now; without those that are gone. Empty where "
+        "`all` is true."
     )
     def memberships(self, info: Info) -> list[Membership]:
         """Read them."""
@@ -321,10 +317,8 @@ class Subscription:
         return AssetsChange(change=cast("Change", self))
 
     @resolved(
-
-            "Something changed that a playlist may follow from; not that time goes by, which its "
-            "`deadline` says. Needs assets.view."
-
+        "Something changed that a playlist may follow from; not that time goes by, which its "
+        "`deadline` says. Needs assets.view."
     )
     def playlist_changed(self) -> PlaylistChange:
         """Return the message."""

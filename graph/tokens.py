@@ -183,7 +183,7 @@ class TokenQueries:
         '`["assets.view", "layouts.view"]`. Also for tokens, devices and addresses, which are '
         "nobody; people have `me.permissions` too."
     )
-    def viewer_permissions(self, info: Info) -> list[str]:
+    def viewer_permissions(self, info: Info) -> list[str] | None:
         """Return the actor's permissions; raises NotSignedIn, TenantRequired."""
         info.context.actor.entered()
         return sorted(info.context.actor.permissions)

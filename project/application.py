@@ -30,6 +30,7 @@ class Application:
 
     def __init__(self, requests: WSGIApplication) -> None:
         """Answer requests by `requests`."""
+        self._gate: Gate | None = None
         self._sockets: Mapping[str, Endpoint] = {}
         self._http = Bridge(requests, settings.ASGI_THREADS)
 
@@ -51,10 +52,19 @@ class Application:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        gate = Gate()
-        self._sockets = {"/ws": LegacySocket(gate), "/graphql": GraphSocket(gate)}
+        await self.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._sockets = {}
-        await gate.close()
+        await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Take sockets from now on, in the running event loop."""
+        self._gate = gate = Gate()
+        self._sockets = {"/ws": LegacySocket(gate), "/graphql": GraphSocket(gate)}
+
+    async def stop(self) -> None:
+        """Take no more, and hang up on those there are."""
+        self._sockets = {}
+        if self._gate is not None:
+            await self._gate.close()

@@ -125,6 +125,8 @@ INSTALLED_APPS = [
     "graph",
     "strawberry_django",
     "corsheaders",
+    # Only its machinery: the site is tenancy.admin's.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -145,6 +147,10 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+# The admin site shows and writes nothing, so that it needs no messages; who asks is found out by
+# tenancy.middleware, as everywhere.
+SILENCED_SYSTEM_CHECKS = [f"admin.{code}" for code in ("E402", "E404", "E408", "E409")]
 
 TEMPLATES = [
     {

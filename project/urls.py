@@ -6,6 +6,7 @@ from django.urls import include, path, re_path
 from assets.legacy.pages import no_page
 from assets.share_views import no_share, share
 from graph.view import graphql
+from tenancy.admin import site as operators
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -39,6 +40,7 @@ urlpatterns = [
     path("", home),
     path("graphql", graphql, name="graphql"),
     path("", include("tenancy.account_urls")),
+    path("admin/", operators.urls),
     path("healthz", healthz),
     path("media/", include("assets.urls")),
     path("share/<str:token>", share, name="share"),

@@ -9,6 +9,7 @@ where one statement is all that happens behind it), everything else reads `curre
 from rls.context import Acting, ContextError, acting_as, current_actor
 from rls.operations import (
     DefinerFunction,
+    FunctionView,
     GlobalTable,
     LookupColumns,
     TenantForeignKey,
@@ -21,6 +22,7 @@ __all__ = [
     "Acting",
     "ContextError",
     "DefinerFunction",
+    "FunctionView",
     "GlobalTable",
     "LookupColumns",
     "TenantForeignKey",

@@ -376,6 +376,38 @@ class DefinerFunction(SqlOperation):
         return f"Create the look-up {self.name}"
 
 
+class FunctionView(GlobalTable):
+    """Show the application what a look-up function tells as a view, to be filtered and sorted.
+
+    The function decides what is told, to whom: the view reads as whoever asks.
+    """
+
+    def __init__(self, view: str, function: str) -> None:
+        """Make `view` of what `function`, which takes no arguments, returns."""
+        super().__init__(view, privileges=("SELECT",))
+        self.function = function
+
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return what makes the view and grants reading it."""
+        del models
+        return [
+            (
+                f"CREATE VIEW {policies.quote(self.table)} WITH (security_invoker = true) AS "
+                f"SELECT * FROM {policies.quote(self.function)}()"
+            ),
+            *policies.grant_sql(self.table, self.privileges),
+        ]
+
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what drops it."""
+        del models
+        return [f"DROP VIEW {policies.quote(self.table)}"]
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Show {self.function} as the view {self.table}"
+
+
 class LookupColumns(SqlOperation):
     """Let definer functions read these columns of every row of a table, across tenants.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import psycopg
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
 # would only push out what is asked always.
 PREPARED_PER_CONNECTION = 200
 SEEN_PER_CONNECTION = 1_000
+# So often a process is told that a name is unknown, or taken, before it prepares no more.
+MAX_LOSSES = 20
 
 _CONTEXT = b"SELECT set_config($1, $2, true), set_config($3, $4, true)"
 _TENANT, _USER = TENANT_SETTING.encode(), USER_SETTING.encode()
 _LOST = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
 Row = tuple["bytes | None", ...]
+_Key = tuple[bytes, tuple[int, ...]]
 
 
 class _Statements:
@@ -49,10 +53,12 @@ class _Statements:
     """
 
     def __init__(self) -> None:
-        self.seen: OrderedDict[tuple[bytes, tuple[int, ...]], None] = OrderedDict()
-        self.names: OrderedDict[tuple[bytes, tuple[int, ...]], bytes] = OrderedDict()
+        self.seen: OrderedDict[_Key, None] = OrderedDict()
+        self.names: OrderedDict[_Key, bytes] = OrderedDict()
+        # What was prepared or let go by the pipeline that is under way.
+        self.touched: dict[_Key, bytes] = {}
 
-    def is_due(self, key: tuple[bytes, tuple[int, ...]]) -> bool:
+    def is_due(self, key: _Key) -> bool:
         """Return whether a statement was here before, and remember that it is here now."""
         if key in self.seen:
             del self.seen[key]
@@ -64,11 +70,16 @@ class _Statements:
 
 
 class _Prepared:
-    """Whether statements are prepared at all; a pooler that loses them ends it for this process."""
+    """Whether statements are prepared; a server's end that keeps losing them ends it."""
 
     def __init__(self) -> None:
-        self.is_on = True
+        self.losses = 0
         self.of: WeakKeyDictionary[Any, _Statements] = WeakKeyDictionary()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether to prepare in this process."""
+        return settings.PREPARED_STATEMENTS and self.losses < MAX_LOSSES
 
 
 _prepared = _Prepared()
@@ -91,10 +102,7 @@ def fetch_one(
             row = _nested(connection, actor, statement, parameters, using)
         else:
             try:
-                row = _alone(connection.connection, actor, statement, parameters)
-            except _LOST:
-                _prepared.is_on = False
-                row = _alone(connection.connection, actor, statement, parameters)
+                row = _persistently(connection.connection, actor, statement, parameters)
             except psycopg.OperationalError:
                 if connection.connection.closed:
                     # As the end of a door does: whoever comes next gets a new one.
@@ -121,11 +129,28 @@ def _nested(
         return _first_row(cursor.pgresult)
 
 
+def _persistently(
+    connection: psycopg.Connection[Any],
+    actor: Acting,
+    statement: bytes,
+    parameters: Sequence[Any],
+) -> Row:
+    """Return what `_alone` returns; send unprepared what the server has lost twice."""
+    for _ in range(2):
+        try:
+            return _alone(connection, actor, statement, parameters, is_prepared=_prepared.is_on)
+        except _LOST:
+            _prepared.losses += 1
+    return _alone(connection, actor, statement, parameters, is_prepared=False)
+
+
 def _alone(
     connection: psycopg.Connection[Any],
     actor: Acting,
     statement: bytes,
     parameters: Sequence[Any],
+    *,
+    is_prepared: bool,
 ) -> Row:
     dumper = Transformer(connection)
     values = dumper.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
@@ -139,8 +164,12 @@ def _alone(
         link.enter_pipeline_mode()
         try:
             link.send_query_params(b"BEGIN READ ONLY", None)
-            _send(connection, _CONTEXT, [_TENANT, tenant, _USER, user], (25,) * 4, (0,) * 4)
-            _send(connection, statement, values, tuple(types), tuple(formats))
+            for text, sent, of_types, in_formats in (
+                (_CONTEXT, [_TENANT, tenant, _USER, user], (25,) * 4, (0,) * 4),
+                (statement, values, tuple(types), tuple(formats)),
+            ):
+                if not is_prepared or not _send(connection, text, sent, of_types, in_formats):
+                    link.send_query_params(text, sent, of_types, in_formats)
             link.send_query_params(b"COMMIT", None)
             link.pipeline_sync()
             results = connection.wait(_results(link))
@@ -154,18 +183,22 @@ def _alone(
     failed = next((one for one in results if one.status == ExecStatus.FATAL_ERROR), None)
     if failed is not None:
         error = psycopg.errors.error_from_result(failed, "utf-8")
-        _prepared.of.pop(connection, None)
         if not connection.closed:
             connection.rollback()
-            _forget(connection)
+            _look_what_is_left(connection)
         raise error
     return _first_row(next(one for one in reversed(results) if one.status == ExecStatus.TUPLES_OK))
 
 
-def _forget(connection: psycopg.Connection[Any]) -> None:
-    """Let the server forget what was prepared: what of a failed pipeline it has is not known."""
-    if _prepared.is_on:
-        connection.execute("DEALLOCATE ALL")
+def _look_what_is_left(connection: psycopg.Connection[Any]) -> None:
+    """Ask the server what it has prepared: of a failed pipeline that is not known."""
+    statements = _prepared.of.get(connection)
+    if statements is None:
+        return
+    known = {**statements.names, **statements.touched}
+    rows = connection.execute("SELECT name FROM pg_prepared_statements").fetchall()
+    left = {name.encode() for (name,) in rows}
+    statements.names = OrderedDict((key, name) for key, name in known.items() if name in left)
 
 
 def _send(
@@ -174,13 +207,12 @@ def _send(
     values: Sequence[Any],
     types: tuple[int, ...],
     formats: tuple[int, ...],
-) -> None:
-    """Send one statement down the pipeline, by its name once it has one."""
+) -> bool:
+    """Send one statement down the pipeline by its name; False where it has none yet."""
     link = connection.pgconn
-    if not _prepared.is_on:
-        link.send_query_params(statement, values, types, formats)
-        return
     statements = _prepared.of.setdefault(connection, _Statements())
+    if statement is _CONTEXT:
+        statements.touched.clear()
     key = (statement, types)
     name = statements.names.get(key)
     if name is not None:
@@ -188,14 +220,15 @@ def _send(
     elif statement is _CONTEXT or statements.is_due(key):
         name = b"r" + blake2b(repr(key).encode(), digest_size=15).hexdigest().encode()
         link.send_prepare(name, statement, types)
-        statements.names[key] = name
+        statements.names[key] = statements.touched[key] = name
         if len(statements.names) > PREPARED_PER_CONNECTION:
-            _, oldest = statements.names.popitem(last=False)
-            link.send_query_params(b'DEALLOCATE "' + oldest + b'"', None)
+            oldest, its_name = statements.names.popitem(last=False)
+            statements.touched[oldest] = its_name
+            link.send_query_params(b'DEALLOCATE "' + its_name + b'"', None)
     else:
-        link.send_query_params(statement, values, types, formats)
-        return
+        return False
     link.send_query_prepared(name, values, formats)
+    return True
 
 
 def _results(link: pq.abc.PGconn) -> Generator[Wait, Any, list[pq.abc.PGresult]]:

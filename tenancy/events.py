@@ -42,6 +42,7 @@ class Event(StrEnum):
     SETTINGS_CHANGED = "settings.changed"
     MEMBERSHIPS_CHANGED = "memberships.changed"
     INVITATIONS_CHANGED = "invitations.changed"
+    TOKENS_CHANGED = "tokens.changed"
     IMPORT_PROGRESS = "import.progress"
 
 

@@ -634,3 +634,7 @@ class AuditEntry(TenantOwned):
     def __str__(self) -> str:
         """Return what was done to what, by id."""
         return f"{self.action} {self.subject_id}"
+
+
+# Django looks for models in this module.
+from tenancy.registry import RegisteredPerson, RegisteredTenant  # noqa: E402, F401

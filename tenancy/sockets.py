@@ -17,7 +17,8 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import uuid4
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
@@ -30,6 +31,7 @@ from tenancy.errors import DomainError, PermissionDenied, RateLimited
 from tenancy.events import Event, hub_channel
 from tenancy.hub import Hub
 from tenancy.middleware import refusal, unavailable
+from tenancy.resolution import parse_host
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -67,6 +69,7 @@ _CODES = {400: BAD_REQUEST, 401: UNAUTHORIZED, 403: FORBIDDEN}
 _ABOUT = {
     Event.DEVICES_CHANGED: ("ids", "device_id"),
     Event.MEMBERSHIPS_CHANGED: ("users", "user_id"),
+    Event.TOKENS_CHANGED: ("ids", "token_id"),
 }
 # What a browser sends whoever wrote the page.
 AMBIENT = frozenset({"session", "basic"})
@@ -170,6 +173,21 @@ def request_of(scope: Scope, headers: Mapping[str, str] | None = None) -> ASGIRe
 class Admission:
     """One credential at one address, and the sockets that it has open."""
 
+    __slots__ = (
+        "_actor",
+        "_admit",
+        "_credential",
+        "_gate",
+        "_headers",
+        "_judging",
+        "_reviewing",
+        "_scope",
+        "confirmed",
+        "due",
+        "key",
+        "sockets",
+    )
+
     def __init__(
         self, gate: Gate, scope: Scope, headers: Mapping[str, str], admit: Admit, key: object
     ) -> None:
@@ -185,13 +203,21 @@ class Admission:
         self._judging: asyncio.Task[Actor] | None = None
         self._reviewing: asyncio.Future[None] | None = None
         self._actor: Actor | None = None
-        self._request: SignateRequest | None = None
+        self._credential = ""
 
     @property
     def request(self) -> SignateRequest:
-        """What its sockets were opened with, as it was last judged."""
-        assert self._request is not None  # noqa: S101 -- as above
-        return self._request
+        """What its sockets were opened with, for who that is by now; made anew each time.
+
+        Keeping it would take more memory than all else that an idle socket needs.
+        """
+        request: Any = request_of(self._scope, self._headers)
+        request.host = parse_host(
+            request.META.get("HTTP_HOST", settings.PLATFORM_DOMAIN), settings.PLATFORM_DOMAIN
+        )
+        request.actor, request.credential = self.actor, self._credential
+        request.id = uuid4().hex
+        return cast("SignateRequest", request)
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """Judge anew when an event says something about whoever this is."""
@@ -254,7 +280,7 @@ class Admission:
         # Once in the log is enough.
         request.is_again = self._actor is not None
         actor = _judge()(request)
-        self._request = request
+        self._credential = request.credential
         return actor
 
     async def review(self, seconds: float | None = None) -> None:
@@ -415,6 +441,8 @@ def _alone(do: Callable[[], ResultT]) -> ResultT:
 class Socket:
     """One WebSocket, as ASGI has it."""
 
+    __slots__ = ("_ended", "_farewell", "_most", "_receive", "_send", "is_closed", "scope")
+
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, most: int) -> None:
         """Accept nothing yet; `most` is how many characters or bytes a message may have."""
         self.scope = scope
@@ -422,7 +450,7 @@ class Socket:
         self._receive = receive
         self._send = send
         self._most = most
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._farewell: dict[str, Any] | None = None
 
     async def accept(self, subprotocol: str | None = None) -> None:
@@ -473,13 +501,14 @@ class Socket:
         self.is_closed = True
         logger.info("closed a socket: %d %s", code, reason)
         self._farewell = {"type": "websocket.close", "code": code, "reason": reason}
-        self._ended.set()
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     async def serve(self, *tasks: Awaitable[None]) -> None:
         """Return when the first of `tasks`, or the socket, has ended; none goes on after that."""
-        running = [asyncio.ensure_future(task) for task in (*tasks, self._until_ended())]
+        running = [asyncio.ensure_future(task) for task in tasks]
         try:
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*running, self._ended], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in running:
                 task.cancel()
@@ -491,6 +520,3 @@ class Socket:
         if self._farewell is not None:
             # Only now: the server says nothing of the end while somebody waits for a message.
             await self._send(self._farewell)
-
-    async def _until_ended(self) -> None:
-        await self._ended.wait()

@@ -23,6 +23,7 @@ from tenancy.actors import Actor, ActorKind
 from tenancy.audit import record, taken
 from tenancy.credentials import MembershipState, identity_from
 from tenancy.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from tenancy.events import Event, publish
 from tenancy.keys import Key, KeyKind, make_key
 from tenancy.models import ApiToken, Membership
 from tenancy.permissions import PERMISSIONS
@@ -162,6 +163,8 @@ def revoke_token(*, actor: Actor, token: UUID) -> ApiToken:
         row.revoked_at = timezone.now()
         row.save(update_fields=["revoked_at"])
         _record(actor, "token.revoked", row, before=taken(row, _AUDITED))
+        # What it has open ends at once.
+        publish(Event.TOKENS_CHANGED, [row.pk], actor=actor)
     return row
 
 

@@ -133,8 +133,9 @@ def _surround(place: Inhabited) -> None:
                 user_agent=place.marker,
             )
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
-    values = {"name": f"{place.marker} program", "permissions": ["assets.view", "assets.edit"]}
-    create_token(actor=place.owner, values=values)
+    for actor, name in ((place.viewer, "reader"), (place.owner, "program")):
+        values = {"name": f"{place.marker} {name}", "permissions": ["assets.view"]}
+        create_token(actor=actor, values=values)
     create_capability(actor=place.owner, name=f"{place.marker} script")
     Invitation.objects.create(
         tenant=place.tenant,

@@ -24,18 +24,19 @@ from tenancy import sockets
 from tenancy.actors import operator
 from tenancy.events import MOST_IDS, Event, hub_channel, publish
 from tenancy.members import add_member, remove_member, update_membership
-from tenancy.models import Membership, Tenant
+from tenancy.models import Device, Membership, Tenant
 from tenancy.people import create_user
 from tenancy.permissions import Role
 from tenancy.tenants import update_settings
+from tenancy.tokens import create_token, revoke_token
+from tests.assets.anthias_libraries import CURRENT
 from tests.conftest import PLATFORM, basic
 from tests.players import add_player
 from tests.sockets import Ended, House, Line, act, play
 from tests.world import PASSWORD, Inhabited, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
 
 P = "graphql-transport-ws"
 ASSETS = "subscription { assetsChanged { kind all ids } }"
@@ -136,7 +137,9 @@ def test_assets_as_they_come_change_and_go(acme: Inhabited, globex: Inhabited) -
 
     def add() -> Asset:
         with acting_as(acme.owner) as actor:
-            return create_asset(actor=actor, values={"name": "ACME-MARK new", "uri": "https://a.example/x"})
+            return create_asset(
+                actor=actor, values={"name": "ACME-MARK new", "uri": "https://a.example/x"}
+            )
 
     def delete(row: Asset) -> None:
         with acting_as(acme.owner) as actor:
@@ -175,12 +178,11 @@ def test_assets_as_they_come_change_and_go(acme: Inhabited, globex: Inhabited) -
     play(scene)
 
 
-def test_every_road_is_told_of(acme: Inhabited, tmp_path: Path) -> None:
+def test_every_road_is_told_of(acme: Inhabited) -> None:
     """GraphQL, the legacy API, a command, and what a restore does."""
-    del tmp_path
 
     def graphql() -> None:
-        query = "mutation($id: ID!) { updateAsset(input: {id: $id, name: \"by GraphQL\"}) { errors { code } } }"
+        query = 'mutation($id: ID!) { updateAsset(input: {id: $id, name: "by GraphQL"}) { errors { code } } }'
         client = Client(HTTP_HOST=f"acme.{PLATFORM}", headers=basic("acme-owner"))
         body = {"query": query, "variables": {"id": asset_id(acme.assets[0])}}
         answer = client.post("/graphql", json.dumps(body), content_type="application/json")
@@ -215,19 +217,18 @@ def test_every_road_is_told_of(acme: Inhabited, tmp_path: Path) -> None:
     ]
 
 
-def test_an_import_as_it_goes(acme: Inhabited, tmp_path: Path) -> None:
-    from tests.assets.anthias_libraries import CURRENT
-
-    path = CURRENT
+def test_an_import_as_it_goes(acme: Inhabited) -> None:
     run: list[Any] = []
 
     def bring() -> None:
-        report = import_library(path, actor=acme.owner, batch_size=10)
+        report = import_library(CURRENT, actor=acme.owner, batch_size=10)
         run.append(report)
 
     async def scene(house: House) -> None:
         async with talking(house) as talk:
-            await talk.begin("subscription { importProgress { run status source done total failed } }")
+            await talk.begin(
+                "subscription { importProgress { run status source done total failed } }"
+            )
             await talk.begin(ASSETS, "a")
             await act(bring)
             seen, assets = [], []
@@ -530,9 +531,7 @@ def test_other_protocols_are_told_so(offered: list[str]) -> None:
 
 def test_queries_are_answered_and_the_rest_refused(acme: Inhabited) -> None:
     before = acme.assets[0].name
-    fragments = "".join(
-        f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }} " for n in range(40)
-    )
+    fragments = "".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }} " for n in range(40))
 
     async def scene(house: House) -> list[Any]:
         async with talking(house) as talk:
@@ -555,7 +554,7 @@ def test_queries_are_answered_and_the_rest_refused(acme: Inhabited) -> None:
                 "{",
                 "subscription { assetsChanged { kind } playlistChanged { reason } }",
                 "subscription { __typename }",
-                f"mutation {{ deleteAssets(input: {{ids: [\"{asset_id(acme.assets[0])}\"]}}) {{ errors {{ code }} }} }}",
+                f'mutation {{ deleteAssets(input: {{ids: ["{asset_id(acme.assets[0])}"]}}) {{ errors {{ code }} }} }}',
                 f"{{ ...f0 }} {fragments} fragment f40 on Query {{ __typename }}",
                 "subscription($n: Int!) { assetsChanged { assets { name @include(if: true) } } }",
                 "subscription($o: Boolean!) { assetsChanged { kind @include(if: $o) } }",
@@ -609,9 +608,9 @@ def test_whoever_is_gone_without_a_word_is_hung_up_on(monkeypatch: pytest.Monkey
 
     async def scene(house: House) -> int:
         async with talking(house) as talk:
-            for _ in range(2):
-                while (await talk.hear()) != {"type": "ping"}:
-                    pass
+            assert await talk.hear() == {"type": "ping"}
+            talk.say("pong")
+            assert await talk.hear() == {"type": "ping"}
             return (await talk.line.end()).code
 
     assert play(scene) == 4408
@@ -712,6 +711,35 @@ def test_what_fails_inside_says_nothing_of_it(
     assert "ACME-MARK" not in json.dumps(heard)
 
 
+def test_a_token_ends_at_once_when_it_is_revoked(acme: Inhabited) -> None:
+    with acting_as(acme.owner) as actor:
+        values = {"name": "ACME-MARK live", "permissions": ["assets.view"]}
+        row, secret = create_token(actor=actor, values=values)
+    bearer = {"Authorization": f"Bearer {secret}"}
+
+    def revoke() -> None:
+        with acting_as(acme.owner) as actor:
+            revoke_token(actor=actor, token=row.pk)
+
+    async def scene(house: House) -> list[int]:
+        async with (
+            talking(house, payload=bearer) as talk,
+            house.open(headers=bearer) as line,
+            talking(house) as other,
+        ):
+            await talk.begin(ASSETS)
+            await other.begin(ASSETS)
+            talk.subscribe("subscription { membershipsChanged { ids } }", "m")
+            assert (await talk.refused())[0][1] == "FORBIDDEN"
+            await act(revoke)
+            codes = [(await talk.line.end()).code, (await line.end()).code]
+            await act(lambda: lengthen(acme))
+            await other.told()
+            return codes
+
+    assert play(scene) == [4401, 4401]
+
+
 def test_a_credential_in_a_payload_is_judged_again(
     acme: Inhabited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -723,8 +751,6 @@ def test_a_credential_in_a_payload_is_judged_again(
     text = base64.b64encode(f"{player.key}:{player.secret}".encode()).decode()
 
     def forget() -> None:
-        from tenancy.models import Device
-
         with acting_as(acme.owner):
             Device.objects.filter(pk=player.key).delete()
 

@@ -79,9 +79,10 @@ def test_who_sees_which(acme: Inhabited, globex: Inhabited, gql: Callable[..., G
     id_ = made(manager)["apiToken"]["id"]
     made(viewer, name="another")
     assert names(manager) == ["robot"]
-    assert names(viewer) == ["another"]
-    assert names(owner) == ["ACME-MARK program", "robot", "another"]
-    assert names(gql("acme-admin"), isLive=True) == ["ACME-MARK program", "robot", "another"]
+    assert names(viewer) == ["ACME-MARK reader", "another"]
+    everybodys = ["ACME-MARK reader", "ACME-MARK program", "robot", "another"]
+    assert names(owner) == everybodys
+    assert names(gql("acme-admin"), isLive=True) == everybodys
     assert names(owner, isLive=False) == []
     user = to_base64("User", acme.manager.user_id)
     assert names(owner, userId=user) == ["robot"]
@@ -107,7 +108,7 @@ def test_refusals_say_where(acme: Inhabited, gql: Callable[..., Graph]) -> None:
         given = {"name": "robot", "permissions": ["assets.view"], **values}
         payload = graph.data(CREATE, input=given)["createApiToken"]
         assert payload == {"credential": None, "errors": [error]}
-    assert names(graph) == []
+    assert names(graph) == ["ACME-MARK reader"]
 
 
 def test_a_page_of_tokens_costs_two_statements(acme: Inhabited, gql: Callable[..., Graph]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -99,16 +98,24 @@ def test_a_killed_connection_is_an_error_and_the_next_one_is_new(alone: World) -
         assert fetch_one(alone.acme.owner, NAMES, [1])[1] == b"2"
 
 
-def test_statements_that_a_pooler_has_lost_are_sent_unprepared(alone: World) -> None:
+def test_statements_that_the_server_has_lost_are_sent_again(
+    alone: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_LOSSES", reading._prepared.losses + 2)
+    for losses in range(4):
+        for _ in range(3):
+            assert fetch_one(alone.acme.owner, NAMES, [1])[1] == b"2"
+        assert reading._prepared.is_on is (losses < 2)
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+    monkeypatch.setattr(reading._prepared, "losses", 0)
+
+
+def test_nothing_is_prepared_where_that_is_switched_off(alone: World, settings: Any) -> None:
+    settings.PREPARED_STATEMENTS = False
     for _ in range(3):
-        fetch_one(alone.acme.owner, NAMES, [1])
-    with connection.cursor() as cursor:
-        cursor.execute("DEALLOCATE ALL")
-    with patch.object(reading, "_prepared", reading._prepared):
         assert fetch_one(alone.acme.owner, NAMES, [1])[1] == b"2"
-        assert not reading._prepared.is_on
-        assert fetch_one(alone.acme.owner, NAMES, [1])[1] == b"2"
-        reading._prepared.is_on = True
+    assert row("SELECT count(*) FROM pg_prepared_statements") == (0,)
 
 
 def test_a_connection_keeps_a_bounded_number_of_statements(
