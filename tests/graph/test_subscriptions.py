@@ -231,7 +231,8 @@ def test_an_import_as_it_goes(acme: Inhabited) -> None:
             )
             await talk.begin(ASSETS, "a")
             await act(bring)
-            seen, assets = [], []
+            seen: list[dict[str, Any]] = []
+            assets: list[dict[str, Any]] = []
             while not seen or seen[-1]["status"] != "FINISHED" or not assets:
                 heard = await talk.hear()
                 data = heard["payload"]["data"]
@@ -385,7 +386,7 @@ def test_the_tenant_can_be_named_in_the_payload() -> None:
         payload = {**basic("both"), "X-Tenant-ID": "globex"}
         async with talking(house, payload=payload, host=PLATFORM, headers={}) as talk:
             talk.subscribe("{ tenant { slug } }")
-            found = [await talk.told()]
+            found: list[Any] = [await talk.told()]
         async with talking(house, payload=basic("both"), host=PLATFORM, headers={}) as talk:
             talk.subscribe("{ tenant { slug } }")
             found.append((await talk.hear())["payload"]["errors"][0]["extensions"]["code"])
@@ -522,8 +523,8 @@ def test_bytes_are_no_message() -> None:
 @pytest.mark.parametrize("offered", [[], ["graphql-ws"], ["bogus", "x"]])
 def test_other_protocols_are_told_so(offered: list[str]) -> None:
     async def scene(house: House) -> int:
-        options = {"subprotocols": offered, "headers": basic("acme-owner")}
-        async with house.open("acme", "/graphql", **options) as line:
+        headers = basic("acme-owner")
+        async with house.open("acme", "/graphql", headers=headers, subprotocols=offered) as line:
             return (await line.end()).code
 
     assert play(scene) == 4406

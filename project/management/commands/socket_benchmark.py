@@ -18,6 +18,7 @@ import psutil
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from assets.library import create_asset, update_asset
 from project.local import ROOT
@@ -50,6 +51,7 @@ MOST = 5_000
 AT_ONCE = 40
 START_SECONDS = 60
 PATIENCE = 60
+PROTOCOL = Subprotocol("graphql-transport-ws")
 SUBSCRIPTION = "subscription { assetsChanged { kind ids } }"
 DOCUMENT = {"query": SUBSCRIPTION}
 
@@ -166,7 +168,7 @@ def _connections() -> tuple[int, int]:
 
 async def _open(port: int, secret: str) -> ClientConnection:
     line = await connect(
-        f"ws://{HOST}:{port}/graphql", subprotocols=["graphql-transport-ws"], open_timeout=PATIENCE
+        f"ws://{HOST}:{port}/graphql", subprotocols=[PROTOCOL], open_timeout=PATIENCE
     )
     for message in (
         {"type": "connection_init", "payload": {"Authorization": f"Bearer {secret}"}},
