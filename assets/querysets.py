@@ -8,12 +8,13 @@ writes.
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import (
     BigIntegerField,
     BooleanField,
+    Case,
     DateTimeField,
     ExpressionWrapper,
     F,
@@ -21,12 +22,15 @@ from django.db.models import (
     IntegerField,
     JSONField,
     Q,
+    When,
 )
 
-from assets.schedule import wall_clock
+from assets.schedule import EVERY_DAY, WallClock, wall_clock
 
 if TYPE_CHECKING:
-    from assets.models import Asset  # noqa: F401 -- the name in QuerySet["Asset"]
+    from django.db.models.query import ValuesQuerySet
+
+    from assets.models import Asset
 
 
 def active_q(now: datetime, zone: tzinfo) -> Q:
@@ -37,9 +41,21 @@ def active_q(now: datetime, zone: tzinfo) -> Q:
     zone is never asked. Raises ValueError when `now` is naive, OverflowError when it is so close
     to the year 1 or 9999 that it has no local date.
     """
-    today, yesterday, time = wall_clock(now, zone)
-    now = now.astimezone(UTC)
-    is_today, is_yesterday = Q(play_days__contains=[today]), Q(play_days__contains=[yesterday])
+    return active_by(now, wall_clock(now, zone))
+
+
+def active_by(now: datetime, clock: WallClock) -> Q:
+    """Return the condition of `active_q` by a clock that has been looked at already."""
+    today, yesterday, time = clock
+    return playing_q(now.astimezone(UTC), [today], [yesterday], time)
+
+
+def playing_q(now: Any, today: Any, yesterday: Any, time: Any) -> Q:
+    """Return the condition of `active_by` for values or for expressions.
+
+    The days are lists of one ISO weekday.
+    """
+    is_today, is_yesterday = Q(play_days__contains=today), Q(play_days__contains=yesterday)
     # A comparison with NULL is NULL; "is not null" beside it makes the whole of it false.
     has_life = Q(start_date__isnull=False, end_date__isnull=False)
     has_times = Q(play_time_from__isnull=False, play_time_to__isnull=False)
@@ -134,6 +150,28 @@ class AssetQuerySet(models.QuerySet["Asset"]):
         """Give each row a boolean `is_active`; raises what `active_q` raises."""
         activity = ExpressionWrapper(active_q(now, zone), output_field=BooleanField())
         return self.annotate(is_active=activity)
+
+    def edges_by(self, now: datetime, clock: WallClock) -> ValuesQuerySet[Asset, dict[str, Any]]:
+        """Return what `schedule.deadline` looks at, of each asset that has a life before it.
+
+        `edge` is the next start of what is inactive and the next end of what is active, NULL where
+        there is none; `is_windowed` says that a play window may open or close.
+        """
+        active, now = active_by(now, clock), now.astimezone(UTC)
+        has_times = Q(play_time_from__isnull=False, play_time_to__isnull=False)
+        is_windowed = has_times | ~Q(play_days__contains=sorted(EVERY_DAY))
+        lives = self.filter(is_enabled=True, start_date__isnull=False, end_date__isnull=False)
+        return lives.filter(Q(end_date__gt=now) | Q(start_date__gt=now)).values(
+            edge=Case(
+                When(active, then="end_date"),
+                When(start_date__gt=now, then="start_date"),
+                default=None,
+                output_field=DateTimeField(),
+            ),
+            is_windowed=ExpressionWrapper(
+                Q(start_date__lt=now, end_date__gt=now) & is_windowed, output_field=BooleanField()
+            ),
+        )
 
     def in_play_order(self) -> Self:
         """Sort as players play: by play_order, then in insertion order."""

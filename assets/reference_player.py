@@ -293,7 +293,7 @@ class Player:
                 self._step(1, now)
             case "previous":
                 self._step(-1, now)
-            case "asset" if parameter in {item.asset_id for item in self.playable(now)}:
+            case "asset" if self._has(parameter, now):
                 self._switch(parameter, now)
             case "reload":
                 self._due.pop("poll", None)
@@ -303,6 +303,18 @@ class Player:
                 self.wants_to_end = command
             case _:
                 logger.info("left alone: %s", text)
+        if command in {"next", "previous", "asset"}:
+            # Whoever told it wants to know what is on the screen now.
+            self._due.pop("beat", None)
+
+    def _has(self, asset_id: str, now: datetime) -> bool:
+        """Return whether an asset may be shown; one that is not known may have just been added."""
+        if asset_id not in {item.asset_id for item in self.items}:
+            try:
+                self.sync(now)
+            except ServerAway as error:
+                logger.warning("the server is away: %s", error)
+        return asset_id in {item.asset_id for item in self.playable(now)}
 
     def report(self, now: datetime) -> None:
         """Tell what was shown, each play once however often it is sent; raises ServerAway."""

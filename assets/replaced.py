@@ -50,7 +50,7 @@ def set_aside(restore: Restore) -> tuple[list[UUID], int]:
 
     Returns the keys of the assets and the bytes of their files.
     """
-    tenant, key = restore.tenant_id, restore.pk
+    tenant = restore.tenant_id
     with connection.cursor() as cursor:
         # Nobody changes one, or makes a link to one, between here and the end.
         cursor.execute(
@@ -68,12 +68,9 @@ def set_aside(restore: Restore) -> tuple[list[UUID], int]:
             where = f"{quote(reference.column)} = ANY(%s)"
             _keep(cursor, restore, reference.relation, columns, where, ids)
         cursor.execute("DISCARD PLANS")  # as in import_rows: the foreign key's plan
-        cursor.execute(
-            "DELETE FROM assets USING replaced_rows AS kept WHERE kept.restore_id = %s "
-            "AND kept.tenant_id = %s AND kept.relation = 'assets' "
-            "AND assets.tenant_id = kept.tenant_id AND assets.id = (kept.row ->> 'id')::uuid",
-            [key, tenant],
-        )
+        # By their keys: PostgreSQL knows nothing yet of rows that were written a moment ago, and
+        # would go through all of them for each asset.
+        cursor.execute("DELETE FROM assets WHERE tenant_id = %s AND id = ANY(%s)", [tenant, ids])
     return ids, sum(row[1] for row in found)
 
 
@@ -91,12 +88,18 @@ def put_back(restore: Restore) -> list[UUID]:
                 continue
             column = quote(reference.column)
             cursor.execute(
-                f"UPDATE {quote(reference.relation)} AS child "  # noqa: S608 -- of the catalogue
-                f"SET {column} = (kept.row ->> %s)::uuid FROM replaced_rows AS kept "
-                "WHERE kept.restore_id = %s AND kept.relation = %s "
-                "AND child.tenant_id = kept.tenant_id AND child.id = (kept.row ->> 'id')::uuid "
-                f"AND child.{column} IS NULL",
+                "SELECT (row ->> 'id')::uuid, (row ->> %s)::uuid FROM replaced_rows "
+                "WHERE restore_id = %s AND relation = %s",
                 [reference.column, restore.pk, reference.relation],
+            )
+            emptied = cursor.fetchall()
+            # By their keys, for the same reason as above.
+            cursor.execute(
+                f"UPDATE {quote(reference.relation)} AS child "  # noqa: S608 -- of the catalogue
+                f"SET {column} = kept.referred FROM unnest(%s::uuid[], %s::uuid[]) "
+                "AS kept (id, referred) WHERE child.tenant_id = %s AND child.id = kept.id "
+                f"AND child.{column} IS NULL",
+                [[key for key, _ in emptied], [to for _, to in emptied], restore.tenant_id],
             )
         cursor.execute(
             "SELECT (row ->> 'id')::uuid FROM replaced_rows "

@@ -73,6 +73,15 @@ def clean_up(*, actor: Actor) -> None:
     upkeep.clean_up(actor=actor)
 
 
+@tenant_task("assets.purge_tenant", also_suspended=True)
+def purge_tenant(*, actor: Actor) -> None:
+    """Delete a tenant whose time is over (assets.purging)."""
+    from assets import purging
+
+    purging.purge_tenant(actor=actor)
+
+
+for_every_tenant(purge_tenant, cron="7 * * * *", of="tenants_to_purge")
 for_every_tenant(sweep_reachability, cron="*/5 * * * *")
 for_every_tenant(clean_up, cron="37 * * * *")
 

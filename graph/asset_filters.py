@@ -9,12 +9,14 @@ from enum import StrEnum
 from typing import Any
 
 import strawberry
-from django.db.models import Func, Q
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import DateTimeField, Func, Q, SmallIntegerField, TimeField
 from django.db.models.lookups import GreaterThanOrEqual, LessThan
 from strawberry import UNSET
 
 from assets.models import ProcessingStatus
-from assets.querysets import DateOrNever, Most, Never, NumberOrMost, active_q
+from assets.querysets import DateOrNever, Most, Never, NumberOrMost, playing_q
+from assets.schedule import wall_clock
 from assets.search import FIELDS, MIN_CONTAINED, Needles, clean_words, tagged_with_any
 from graph.connections import SortKey
 from graph.context import Context
@@ -25,6 +27,24 @@ from graph.scalars import BigInt
 from graph.share_links import IS_SHARED
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
+
+_DAYS = ArrayField(SmallIntegerField())
+
+
+def is_playing(context: Context) -> Q:
+    """Return the condition "plays right now", in the time zone of the entered tenant."""
+
+    def day(name: str) -> Any:
+        return context.bound(
+            lambda one: [getattr(wall_clock(one.now, one.zone), name)], _DAYS, zoned=True
+        )
+
+    return playing_q(
+        context.bound(lambda one: one.now, DateTimeField()),
+        day("today"),
+        day("yesterday"),
+        context.bound(lambda one: wall_clock(one.now, one.zone).time, TimeField(), zoned=True),
+    )
 
 
 class AssetOrderField(StrEnum):
@@ -324,7 +344,7 @@ class AssetFilter:
         if is_given(self.has_media):
             condition &= ~Q(media_path="") if self.has_media else Q(media_path="")
         if is_given(self.is_active):
-            active = active_q(context.now, context.zone)
+            active = is_playing(context)
             condition &= active if self.is_active else ~active
         return condition
 

@@ -12,16 +12,26 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet, TextField, UUIDField
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
 from assets import models, schedule
 from assets.media_urls import SIGNED_COLUMNS, Variant, signed_url
 from assets.models import ProcessingStatus
-from assets.querysets import CustomHeaders, RefreshInterval, active_q
-from graph.asset_filters import SORT_KEYS, AssetFilter, AssetOrder, AssetOrderField
-from graph.columns import Keyed, column, computed, expression, query, reading
+from assets.querysets import CustomHeaders, RefreshInterval
+from graph.asset_filters import SORT_KEYS, AssetFilter, AssetOrder, AssetOrderField, is_playing
+from graph.columns import (
+    Found,
+    Keyed,
+    Listed,
+    Related,
+    column,
+    computed,
+    expression,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -32,10 +42,11 @@ from graph.connections import (
     Ordering,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import Context, Info, people, tenants
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
 from graph.share_links import (
@@ -132,9 +143,7 @@ class Asset(Keyed, relay.Node):
     is_active: bool = expression(
         "Whether it plays right now: enabled, within its dates, days and daily window, judged in "
         "the tenant's time zone (`tenant.settings.timezone`).",
-        lambda context: ExpressionWrapper(
-            active_q(context.now, context.zone), output_field=BooleanField()
-        ),
+        lambda context: ExpressionWrapper(is_playing(context), output_field=BooleanField()),
     )
     created_at: datetime = column("When it was added.")
     updated_at: datetime = column("When anybody last changed it.")
@@ -187,7 +196,8 @@ class Asset(Keyed, relay.Node):
 
     @computed(
         "The address of its share link, for whoever is to see it; null when it has none, and "
-        "when the address can no longer be told (`ShareLink.url`). Needs assets.share."
+        "when the address can no longer be told (`ShareLink.url`). Needs assets.share.",
+        needs=holding("assets.share"),
     )
     def share_url(self, info: Info) -> str | None:
         """Return it to who may make it."""
@@ -196,7 +206,8 @@ class Asset(Keyed, relay.Node):
 
     @computed(
         "Its share link, open or not, until it is revoked; null when it has none. Needs "
-        "assets.share."
+        "assets.share.",
+        needs=holding("assets.share"),
     )
     def share(self, info: Info) -> ShareLink | None:
         """Return it to who may make it."""
@@ -228,19 +239,25 @@ class Asset(Keyed, relay.Node):
         days = days_of_asset(info.context, cast("models.Asset", self).pk, filter)
         return page_of_days(info, days, order, Window.of(first, after, last, before))
 
-    @computed("The tenant it belongs to.", "tenant")
+    @computed("The tenant it belongs to.", "tenant", reads=Related("tenant_id", tenants))
     def tenant(self, info: Info) -> Tenant:
         """Return the entered tenant: there are no other tenants' assets."""
         return cast("Tenant", info.context.tenant)
 
     @computed(
-        "Who added it; null for an import, and for somebody who has left the tenant.", "created_by"
+        "Who added it; null for an import, and for somebody who has left the tenant.",
+        "created_by",
+        reads=Related("created_by_id", people),
     )
     def created_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.Asset", self).created_by_id))
 
-    @computed("Who last changed it; null as with `createdBy`.", "updated_by")
+    @computed(
+        "Who last changed it; null as with `createdBy`.",
+        "updated_by",
+        reads=Related("updated_by_id", people),
+    )
     def updated_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.Asset", self).updated_by_id))
@@ -285,21 +302,52 @@ def by_keys(context: Context, keys: list[UUID], selection: Selection) -> Iterabl
     return rows
 
 
-def page_of_assets(
-    info: Info, filter_: AssetFilter | None, order: AssetOrder | None, window: Window
-) -> Connection[Asset]:
-    """Return a page of the entered tenant's assets."""
-    context = info.context
+def listed_assets(
+    context: Context,
+    filter: AssetFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+    order: AssetOrder | None = UNSET,
+) -> Listing[models.Asset]:
+    """Return the list of the entered tenant's assets; raises PermissionDenied, InvalidInput."""
     rows = of_tenant(context)
-    if is_given(filter_):
-        rows = rows.filter(filter_.condition(context))
+    if is_given(filter):
+        rows = rows.filter(filter.condition(context))
     order = order if is_given(order) else AssetOrder(field=AssetOrderField.CREATED_AT)
     return Listing(
         rows=rows,
         ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
         read=partial(readable, context),
         meet=partial(meet, context),
-    ).page(window, selected(info))
+    )
+
+
+def page_of_assets(
+    info: Info, filter_: AssetFilter | None, order: AssetOrder | None, window: Window
+) -> Connection[Asset]:
+    """Return a page of the entered tenant's assets."""
+    return listed_assets(info.context, filter_, order).page(window, selected(info))
+
+
+def named_asset(
+    context: Context,
+    id: str | None = UNSET,  # noqa: A002 -- as the argument is called
+    asset_id: str | None = UNSET,
+) -> QuerySet[models.Asset]:
+    """Return the asset that exactly one of the two names; raises what its parts raise."""
+    if is_given(id) is is_given(asset_id):
+        raise InvalidInput("Give exactly one of id and assetId.", field=("id",))
+    rows = of_tenant(context)
+    if is_given(id):
+        return rows.filter(
+            pk=context.made(lambda text: key_of(text, "Asset", "id"), id, UUIDField())
+        )
+    return rows.filter(asset_id=context.made(_clean_asset_id, asset_id, TextField()))
+
+
+def _clean_asset_id(text: str) -> str:
+    try:
+        return clean_text(text)
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=("asset_id",)) from None
 
 
 @strawberry.type(description="What plays at one instant, and how long that stays true.")
@@ -354,7 +402,9 @@ class AssetQueries:
 
     @query(
         "One asset of the tenant, by `id` or by `assetId`: give exactly one. Null when the "
-        "tenant has no such asset. Needs assets.view."
+        "tenant has no such asset. Needs assets.view.",
+        reads=Found(named_asset),
+        needs=holding("assets.view"),
     )
     def asset(
         self,
@@ -368,23 +418,15 @@ class AssetQueries:
     ) -> Asset | None:
         """Look one asset up."""
         context = info.context
-        if is_given(id) is is_given(asset_id):
-            raise InvalidInput("Give exactly one of id and assetId.", field=("id",))
-        if is_given(id):
-            key = key_of(id, "Asset", "id")
-            rows = of_tenant(context).filter(pk__in=[key] if key else [])
-        else:
-            try:
-                rows = of_tenant(context).filter(asset_id=clean_text(asset_id or ""))
-            except InvalidInput as error:
-                raise InvalidInput(error.message, field=("asset_id",)) from None
-        found = list(readable(context, rows, selected(info)))
+        found = list(readable(context, named_asset(context, id, asset_id), selected(info)))
         meet(context, found)
         return cast("Asset", found[0]) if found else None
 
     @query(
         "The tenant's assets, page by page, in the order they were added unless `order` says "
-        "otherwise. Needs assets.view."
+        "otherwise. Needs assets.view.",
+        reads=Listed(listed_assets),
+        needs=holding("assets.view"),
     )
     def assets(
         self,
@@ -405,7 +447,8 @@ class AssetQueries:
 
     @query(
         "What the tenant's players show at an instant, decided in the tenant's time zone, and "
-        "until when. Needs assets.view."
+        "until when. Needs assets.view.",
+        needs=holding("assets.view"),
     )
     def playlist(
         self,

@@ -34,6 +34,7 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
 from tenancy.errors import NotFound
@@ -166,7 +167,10 @@ def _listing(type_: type, rows: QuerySet[Any], context: Context) -> Listing[Any]
 class BackupQueries:
     """The root fields about backups."""
 
-    @query("The tenant's backups, newest first, page by page. Needs assets.import.")
+    @query(
+        "The tenant's backups, newest first, page by page. Needs assets.import.",
+        needs=holding("assets.import"),
+    )
     def backups(
         self,
         info: Info,
@@ -179,7 +183,10 @@ class BackupQueries:
         listing = _listing(Backup, _backups(info.context), info.context)
         return listing.page(Window.of(first, after, last, before), selected(info))
 
-    @query("What was restored into the tenant, newest first, page by page. Needs assets.import.")
+    @query(
+        "What was restored into the tenant, newest first, page by page. Needs assets.import.",
+        needs=holding("assets.import"),
+    )
     def restores(
         self,
         info: Info,
@@ -285,7 +292,8 @@ class BackupMutations:
 
     @mutation(
         "Make a backup of the tenant's library as it is now. Needs assets.import. Refused: "
-        "FORBIDDEN, QUOTA_EXCEEDED when there is no storage left for it."
+        "FORBIDDEN, QUOTA_EXCEEDED when there is no storage left for it.",
+        needs=holding("assets.import"),
     )
     def create_backup(
         self,
@@ -308,7 +316,10 @@ class BackupMutations:
             backup = cast("Backup", found)
         return CreateBackupPayload(backup=backup, errors=errors)
 
-    @mutation("Remove a backup. Needs assets.import. Refused: FORBIDDEN, NOT_FOUND.")
+    @mutation(
+        "Remove a backup. Needs assets.import. Refused: FORBIDDEN, NOT_FOUND.",
+        needs=holding("assets.import"),
+    )
     def delete_backup(
         self,
         info: Info,
@@ -330,7 +341,8 @@ class BackupMutations:
         "Put the library of a backup in the place of the tenant's: all of it or nothing. Its "
         "settings become the defaults of the tenant's players where you have tenant.settings too; "
         "accounts and members are not touched. Needs assets.import and assets.delete. "
-        "Refused: FORBIDDEN, NOT_FOUND, INVALID, QUOTA_EXCEEDED."
+        "Refused: FORBIDDEN, NOT_FOUND, INVALID, QUOTA_EXCEEDED.",
+        needs=holding("assets.import", "assets.delete"),
     )
     def restore_backup(
         self,
@@ -353,7 +365,8 @@ class BackupMutations:
         "Put back what a restore replaced exactly as it was, share links and proof of play "
         "included, and remove what it brought. Settings come back where you have tenant.settings. "
         "Assets made since stay. Needs assets.import and "
-        "assets.delete. Refused: FORBIDDEN, NOT_FOUND, CONFLICT, QUOTA_EXCEEDED."
+        "assets.delete. Refused: FORBIDDEN, NOT_FOUND, CONFLICT, QUOTA_EXCEEDED.",
+        needs=holding("assets.import", "assets.delete"),
     )
     def undo_restore(
         self,
@@ -372,7 +385,8 @@ class BackupMutations:
 
     @mutation(
         "Remove for good what a restore replaced, which frees its storage. Needs assets.import and "
-        "assets.delete. Refused: FORBIDDEN, NOT_FOUND, CONFLICT."
+        "assets.delete. Refused: FORBIDDEN, NOT_FOUND, CONFLICT.",
+        needs=holding("assets.import", "assets.delete"),
     )
     def forget_restore(
         self,

@@ -15,6 +15,7 @@ from graph.context import Info
 from graph.errors import UserError, attempt
 from graph.inputs import is_given
 from graph.library import keys_of, read_back
+from graph.permissions import holding
 
 _IDS = "Their `id`s, 500 at most. With one that the tenant has none of, nothing is changed."
 
@@ -92,7 +93,8 @@ class BulkMutations:
 
     @mutation(
         "Add tags to assets and take others away, for all of them or none; an asset that needs no "
-        "change keeps its `updatedAt`. Needs assets.edit. Refused: FORBIDDEN, NOT_FOUND, INVALID."
+        "change keeps its `updatedAt`. Needs assets.edit. Refused: FORBIDDEN, NOT_FOUND, INVALID.",
+        needs=holding("assets.edit"),
     )
     def tag_assets(
         self,
@@ -115,7 +117,8 @@ class BulkMutations:
 
     @mutation(
         "Let assets play, all of them or none. Needs assets.edit. Refused: FORBIDDEN, NOT_FOUND, "
-        "INVALID."
+        "INVALID.",
+        needs=holding("assets.edit"),
     )
     def enable_assets(
         self,
@@ -130,7 +133,8 @@ class BulkMutations:
 
     @mutation(
         "Stop assets from playing, all of them or none. Needs assets.edit. Refused: FORBIDDEN, "
-        "NOT_FOUND, INVALID."
+        "NOT_FOUND, INVALID.",
+        needs=holding("assets.edit"),
     )
     def disable_assets(
         self,

@@ -33,6 +33,7 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.selections import Selection, selected
 from tenancy import capabilities, models
 from tenancy.errors import NotFound
@@ -105,7 +106,8 @@ class CapabilityQueries:
 
     @query(
         "The tenant's capability addresses, revoked ones too, page by page in the order they were "
-        "made. Needs tenant.settings."
+        "made. Needs tenant.settings.",
+        needs=holding("tenant.settings"),
     )
     def capabilities(
         self,
@@ -195,7 +197,8 @@ class CapabilityMutations:
 
     @mutation(
         "Make an address that opens the Anthias API to whoever has it. Needs tenant.settings. "
-        "Refused: FORBIDDEN, INVALID."
+        "Refused: FORBIDDEN, INVALID.",
+        needs=holding("tenant.settings"),
     )
     def create_capability(
         self,
@@ -221,7 +224,8 @@ class CapabilityMutations:
         return CreateCapabilityPayload(address=shown, errors=errors)
 
     @mutation(
-        "End a capability address for good. Needs tenant.settings. Refused: FORBIDDEN, NOT_FOUND."
+        "End a capability address for good. Needs tenant.settings. Refused: FORBIDDEN, NOT_FOUND.",
+        needs=holding("tenant.settings"),
     )
     def revoke_capability(
         self,

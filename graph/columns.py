@@ -1,8 +1,9 @@
 """How types declare what their fields read, in one place for every road that answers them.
 
 `column` is a column of the model, `expression` an ORM expression, `computed` a resolver together
-with the columns it needs. `reading` turns a selection into a queryset of exactly those. Whatever
-else answers queries one day reads the same declarations.
+with the columns it needs. `reading` turns a selection into a queryset of exactly those.
+graph.compiled turns whole operations into SQL from the same declarations, and what only a resolver
+knows is said to it by `reads` and `sql` (docs/compiled-reads.md).
 """
 
 from __future__ import annotations
@@ -22,13 +23,51 @@ from strawberry.utils.str_converters import to_camel_case
 from strawberry_django.fields.field import StrawberryDjangoField
 
 if TYPE_CHECKING:
+    from graph.connections import Listing
     from graph.context import Context, Info
+    from graph.permissions import Needs
     from graph.selections import Selection
 
 ModelT = TypeVar("ModelT", bound=Model)
 ResolverT = TypeVar("ResolverT", bound=Callable[..., Any])
 # What gives a field its value: made per operation, because "now" and the time zone are part of it.
 ExpressionOf = Callable[["Context"], Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """A field that is the row of `rows` whose `by` is what the column `column` holds.
+
+    `inside` says that it is the entered tenant's, and refused of every other.
+    """
+
+    column: str
+    rows: Callable[[], QuerySet[Any]]
+    by: str = "pk"
+    inside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A field that is a page of a listing.
+
+    `listing(context, **arguments)` is given the field's arguments but for those of the page.
+    `inside` says that the list is the entered tenant's, and refused of every other.
+    """
+
+    listing: Callable[..., Listing[Any]]
+    inside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A field that is a row which arguments name, or null; `rows(context, **arguments)` has it."""
+
+    rows: Callable[..., QuerySet[Any]]
+
+
+# How a field can be read in SQL that does not read a column or an expression of its own.
+Reads = Related | Listed | Found
 
 
 class Column(StrawberryDjangoField):
@@ -77,21 +116,37 @@ def expression(description: str, value: ExpressionOf) -> Any:
     )
 
 
-def computed(description: str, *columns: str) -> Callable[[ResolverT], ResolverT]:
-    """Declare a field that a resolver makes from `columns` of the row and from the context."""
+def computed(
+    description: str,
+    *columns: str,
+    needs: Needs | None = None,
+    reads: Reads | None = None,
+    sql: ExpressionOf | None = None,
+) -> Callable[[ResolverT], ResolverT]:
+    """Declare a field that a resolver makes from `columns` of the row and from the context.
+
+    `reads` or `sql` say the same to whoever reads a whole operation in one statement; without
+    them an operation that selects the field is left to resolvers. `needs` is what it takes to see.
+    """
+    metadata = {"columns": columns, "needs": needs, "reads": reads, "sql": sql}
     made: Any = strawberry_django.field(
-        field_cls=Column, description=description, metadata={"columns": columns}
+        field_cls=Column, description=description, metadata=metadata
     )
     return cast("Callable[[ResolverT], ResolverT]", made)
 
 
-def resolved(description: str) -> Callable[[ResolverT], ResolverT]:
+def resolved(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
     """Declare a field, of a type that is no model's, by its resolver."""
-    return cast("Callable[[ResolverT], ResolverT]", strawberry.field(description=description))
+    made: Any = strawberry.field(description=description, metadata={"needs": needs})
+    return cast("Callable[[ResolverT], ResolverT]", made)
 
 
-def query(description: str) -> Callable[[ResolverT], ResolverT]:
-    """Declare a root field of Query by its resolver, which takes `info`.
+def query(
+    description: str, *, needs: Needs | None = None, reads: Reads | None = None
+) -> Callable[[ResolverT], ResolverT]:
+    """Declare a root field of Query by its resolver, which takes `info`, and what it needs.
+
+    `reads` as in `computed`.
 
     Beside other root fields it runs in a savepoint: a statement that fails (one that was cancelled
     for taking too long, say) must not take the others along.
@@ -106,14 +161,17 @@ def query(description: str) -> Callable[[ResolverT], ResolverT]:
             with transaction.atomic():
                 return resolver(*args, **kwargs)
 
-        return resolved(description)(cast("ResolverT", shielded))
+        metadata = {"needs": needs, "reads": reads}
+        field = strawberry.field(description=description, metadata=metadata)
+        return cast("ResolverT", field(cast("ResolverT", shielded)))
 
     return declare
 
 
-def mutation(description: str) -> Callable[[ResolverT], ResolverT]:
-    """Declare a mutation by its resolver."""
-    return cast("Callable[[ResolverT], ResolverT]", strawberry.mutation(description=description))
+def mutation(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
+    """Declare a mutation by its resolver, and what it needs."""
+    made: Any = strawberry.mutation(description=description, metadata={"needs": needs})
+    return cast("Callable[[ResolverT], ResolverT]", made)
 
 
 @dataclass(frozen=True, slots=True)

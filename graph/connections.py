@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -147,6 +147,13 @@ class SortKey:
         return clean_text(value) if isinstance(value, str) else value
 
 
+class Place(Protocol):
+    """A place in a list, told or still to be told."""
+
+    def expressions(self, sorted_by: SortKey, /) -> Sequence[Any]:
+        """Return the place as SQL values, in the order of `SortKey.expressions`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """A place in a list: the value it is sorted by there, and the key."""
@@ -205,7 +212,7 @@ class Ordering:
         descending = self.descending is not backward
         return [OrderBy(part, descending=descending) for part in self.key.expressions()]
 
-    def compare(self, cursor: Cursor, *, after: bool, including: bool) -> RowComparison:
+    def compare(self, cursor: Place, *, after: bool, including: bool) -> RowComparison:
         """Return the condition "lies after (or before) the cursor", or at it with `including`."""
         operator = ">" if after is not self.descending else "<"
         return RowComparison(

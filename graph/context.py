@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
 import strawberry
-from django.db.models import Model, QuerySet
+from django.db.models import Field, Model, QuerySet, Value
 
 from assets.sharing import current_links
 from tenancy.models import Membership, Tenant, TenantSettings, User
+from tenancy.permissions import granted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from tenancy.actors import Actor
     from tenancy.middleware import SignateRequest
 
+# As the look-up across tenants tells them: every one of one's own that opens something.
+MY_MEMBERSHIPS = (
+    "SELECT id, tenant_id, user_id, role, permissions, is_active, joined_at, last_access "
+    "FROM my_memberships()"
+)
 ModelT = TypeVar("ModelT", bound=Model)
 
 
@@ -81,6 +87,16 @@ class Rows(Generic[ModelT]):
         return self._known[key]
 
 
+def people() -> QuerySet[User]:
+    """Return the people whom whoever asks may know, with what is shown of them."""
+    return User.objects.only("id", "username", "first_name", "last_name", "email")
+
+
+def tenants() -> QuerySet[Tenant]:
+    """Return the tenants that whoever asks may know."""
+    return Tenant.objects.all()
+
+
 @dataclass
 class Context:
     """One operation's context; `now` is its only clock, in UTC."""
@@ -89,12 +105,21 @@ class Context:
     actor: Actor
     document: DocumentNode | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    people: Rows[User] = field(
-        default_factory=lambda: Rows(
-            lambda: User.objects.only("id", "username", "first_name", "last_name", "email")
-        )
-    )
-    tenants: Rows[Tenant] = field(default_factory=lambda: Rows(Tenant.objects.all))
+    people: Rows[User] = field(default_factory=lambda: Rows(people))
+    tenants: Rows[Tenant] = field(default_factory=lambda: Rows(tenants))
+
+    def bound(self, value: Callable[[Context], Any], field: Field[Any, Any], **_: Any) -> Any:
+        """Return what of this operation a statement is to hold, as an expression.
+
+        A read that is compiled keeps `value` instead and asks it anew for each operation
+        (docs/compiled-reads.md). `zoned` says that it depends on `zone`.
+        """
+        return Value(value(self), output_field=field)
+
+    def made(self, make: Callable[[Any], Any], argument: Any, field: Field[Any, Any]) -> Any:
+        """Return what `make` makes of an argument; a read that is compiled makes it later."""
+        del field
+        return make(argument)
 
     @cached_property
     def tenant(self) -> Tenant:
@@ -102,6 +127,20 @@ class Context:
         tenant = self.tenants.get(self.actor.entered())
         assert tenant is not None  # noqa: S101 -- the wall shows everybody the tenant they entered
         return tenant
+
+    @cached_property
+    def _permissions(self) -> dict[UUID, frozenset[str]]:
+        """What the actor may do in each tenant they belong to, by its key."""
+        rows = Membership.objects.raw(MY_MEMBERSHIPS) if self.actor.user_id else []
+        found = {row.tenant_id: granted(row.role, row.permissions) for row in rows if row.is_active}
+        if self.actor.tenant_id is not None:
+            # A token may hold less than its person, and an operator is no member.
+            found[self.actor.tenant_id] = self.actor.permissions
+        return found
+
+    def permissions_in(self, tenant: UUID) -> frozenset[str]:
+        """Return what the actor may do in a tenant: in the one entered, and by membership."""
+        return self._permissions.get(tenant, frozenset())
 
     @cached_property
     def shares(self) -> Rows[ShareLink]:

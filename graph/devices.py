@@ -37,6 +37,7 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import given, is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.selections import Selection, selected
 from tenancy import devices, models
 from tenancy.devices import ONLINE_SECONDS, online_q
@@ -191,7 +192,10 @@ def by_keys(context: Context, keys: list[UUID], selection: Selection) -> Iterabl
 class DeviceQueries:
     """The root fields about devices."""
 
-    @query("One device of the tenant; null when it has none of this id. Needs devices.view.")
+    @query(
+        "One device of the tenant; null when it has none of this id. Needs devices.view.",
+        needs=holding("devices.view"),
+    )
     def device(
         self,
         info: Info,
@@ -204,7 +208,7 @@ class DeviceQueries:
         found = by_keys(info.context, [key] if key else [], selected(info))
         return cast("Device | None", next(iter(found), None))
 
-    @query("The tenant's devices, page by page. Needs devices.view.")
+    @query("The tenant's devices, page by page. Needs devices.view.", needs=holding("devices.view"))
     def devices(
         self,
         info: Info,
@@ -340,7 +344,10 @@ def _credential(
 class DeviceMutations:
     """The mutations about devices."""
 
-    @mutation("Register a player. Needs devices.edit. Refused: FORBIDDEN, INVALID, QUOTA_EXCEEDED.")
+    @mutation(
+        "Register a player. Needs devices.edit. Refused: FORBIDDEN, INVALID, QUOTA_EXCEEDED.",
+        needs=holding("devices.edit"),
+    )
     def register_device(
         self,
         info: Info,
@@ -352,7 +359,10 @@ class DeviceMutations:
         actor = info.context.actor
         return _credential(info, lambda: devices.register_device(actor=actor, values=given(input)))
 
-    @mutation("Change a device. Needs devices.edit. Refused: FORBIDDEN, NOT_FOUND, INVALID.")
+    @mutation(
+        "Change a device. Needs devices.edit. Refused: FORBIDDEN, NOT_FOUND, INVALID.",
+        needs=holding("devices.edit"),
+    )
     def update_device(
         self,
         info: Info,
@@ -372,7 +382,8 @@ class DeviceMutations:
 
     @mutation(
         "Give a device a new secret; the old one opens nothing any more. Needs devices.edit. "
-        "Refused: FORBIDDEN, NOT_FOUND, CONFLICT for a revoked one."
+        "Refused: FORBIDDEN, NOT_FOUND, CONFLICT for a revoked one.",
+        needs=holding("devices.edit"),
     )
     def rotate_device_secret(
         self,
@@ -389,7 +400,8 @@ class DeviceMutations:
 
     @mutation(
         "Take a device's secret away for good; it no longer counts. Needs devices.edit. Refused: "
-        "FORBIDDEN, NOT_FOUND."
+        "FORBIDDEN, NOT_FOUND.",
+        needs=holding("devices.edit"),
     )
     def revoke_device(
         self,

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from graphql import (
     DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     OperationDefinitionNode,
     OperationType,
@@ -210,6 +213,25 @@ def _validated(core: GraphQLSchema, document: DocumentNode) -> Checked:
     except RecursionError:
         return Checked(None, (GraphQLError("The document is nested too deeply."),))
     return Checked(None, tuple(map(_blaming_the_value, errors))) if errors else Checked(document)
+
+
+def root_fields(operation: Operation) -> frozenset[str]:
+    """Return the names of all fields that an operation asks of the root, whatever it skips."""
+    parts = operation.document.definitions
+    fragments = {p.name.value: p for p in parts if isinstance(p, FragmentDefinitionNode)}
+    found: set[str] = set()
+    met: set[str] = set()
+    left = [operation.node.selection_set]
+    while left:
+        for node in left.pop().selections:
+            if isinstance(node, FieldNode):
+                found.add(node.name.value)
+            elif not isinstance(node, FragmentSpreadNode):
+                left.append(node.selection_set)  # type: ignore[attr-defined]
+            elif node.name.value not in met:
+                met.add(node.name.value)
+                left.append(fragments[node.name.value].selection_set)
+    return frozenset(found)
 
 
 def is_query(operation: OperationDefinitionNode) -> bool:

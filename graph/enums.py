@@ -85,6 +85,9 @@ described(
         ErrorCode.RATE_LIMITED: "Too many attempts; wait and try again.",
         ErrorCode.QUOTA_EXCEEDED: "The tenant's plan does not allow more; see `tenant.usage`.",
         ErrorCode.STORAGE_FULL: "The server's disk is full; try again once there is room.",
+        ErrorCode.SECOND_FACTOR_REQUIRED: (
+            "The tenant asks for a second factor: set one up, or use a credential that carries it."
+        ),
         ErrorCode.KEY_REUSED: "The `Idempotency-Key` was sent with another request before.",
         ErrorCode.LIMIT_EXCEEDED: "The request asks for too much at once; `message` says of what.",
     },

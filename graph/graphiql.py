@@ -121,6 +121,21 @@ mutation CreateAsset {
   }
 }""",
     ),
+    Example(
+        "Live",
+        """\
+# Says when assets change: leave it running, and edit
+subscription Live {
+  assetsChanged {
+    kind
+    all
+    assets {
+      assetId
+      name
+    }
+  }
+}""",
+    ),
 )
 
 
@@ -135,8 +150,12 @@ def has_copies() -> bool:
     )
 
 
-def policy(nonce: str, sources: list[str]) -> str:
-    """Return the page's Content-Security-Policy; `sources` are the bundle's addresses elsewhere."""
+def policy(nonce: str, sources: list[str], host: str) -> str:
+    """Return the page's Content-Security-Policy; `sources` are the bundle's addresses elsewhere.
+
+    Not every browser takes the socket of its own `host` for 'self'.
+    """
+    socket = f"{'wss' if settings.SITE_SCHEME == 'https' else 'ws'}://{host}"
     elsewhere = "".join(f" {source}" for source in sources)
     return "; ".join(
         (
@@ -149,7 +168,7 @@ def policy(nonce: str, sources: list[str]) -> str:
             # Fonts and icons lie in its stylesheet.
             "font-src data:",
             "img-src 'self' data:",
-            "connect-src 'self'",
+            f"connect-src 'self' {socket}",
             "form-action 'self'",
             "base-uri 'none'",
             "frame-ancestors 'none'",
@@ -198,7 +217,7 @@ def page(request: SignateRequest) -> HttpResponse:
     }
     response = render(request, "graph/graphiql.html", context)
     response["Content-Security-Policy"] = policy(
-        nonce, [] if local else [CDN + file.path for file in linked]
+        nonce, [] if local else [CDN + file.path for file in linked], request.get_host()
     )
     return response
 

@@ -33,6 +33,7 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import is_given
 from graph.members import Membership, User
+from graph.permissions import PERSON, SIGNED_IN, holding
 from graph.selections import Selection, selected
 from tenancy import invitations, models
 from tenancy.errors import NotFound
@@ -193,7 +194,8 @@ class InvitationQueries:
 
     @query(
         "The tenant's invitations, those that have ended too, page by page in the order they were "
-        "made unless `order` says otherwise. Needs users.view."
+        "made unless `order` says otherwise. Needs users.view.",
+        needs=holding("users.view"),
     )
     def invitations(
         self,
@@ -225,7 +227,8 @@ class InvitationQueries:
 
     @query(
         "What the token of an invitation offers; null for one that is over, or that there is none "
-        "of. Works without a tenant."
+        "of. Works without a tenant.",
+        needs=SIGNED_IN,
     )
     def invitation_offer(
         self,
@@ -356,7 +359,8 @@ class InvitationMutations:
         "Invite somebody by e-mail: a link is mailed to the address, good for 7 days unless the "
         "operator chose otherwise. Needs users.invite, and a role no lower than the one you give. "
         "Refused: FORBIDDEN, INVALID (also for an address outside of `allowedDomains`), CONFLICT "
-        "for a member and for an address that is invited already, RATE_LIMITED."
+        "for a member and for an address that is invited already, RATE_LIMITED.",
+        needs=holding("users.invite", also="a role no lower than the one that is given"),
     )
     def invite_member(
         self,
@@ -379,7 +383,8 @@ class InvitationMutations:
     @mutation(
         "Mail a new link for a pending or expired invitation; its time begins anew, the old link "
         "is void. Needs users.invite, and a role no lower than the one it gives. Refused: "
-        "FORBIDDEN, NOT_FOUND, INVALID, CONFLICT for one that has ended, RATE_LIMITED."
+        "FORBIDDEN, NOT_FOUND, INVALID, CONFLICT for one that has ended, RATE_LIMITED.",
+        needs=holding("users.invite", also="a role no lower than the one that is given"),
     )
     def resend_invitation(
         self,
@@ -399,7 +404,8 @@ class InvitationMutations:
     @mutation(
         "Take an invitation back: its link opens nothing any more. Needs users.invite, and a role "
         "no lower than the one it gives. Refused: FORBIDDEN, NOT_FOUND, CONFLICT for one that was "
-        "accepted or declined."
+        "accepted or declined.",
+        needs=holding("users.invite", also="a role no lower than the one that is given"),
     )
     def revoke_invitation(
         self,
@@ -420,7 +426,8 @@ class InvitationMutations:
         "Join the tenant that invited you. Works without a tenant, on the platform's own host; the "
         "tenant's opens from the next request on. Refused: NOT_FOUND for a token that is over or "
         "that there is none of, FORBIDDEN when your account has another e-mail address than the "
-        "one that was invited, CONFLICT for a member, QUOTA_EXCEEDED."
+        "one that was invited, CONFLICT for a member, QUOTA_EXCEEDED.",
+        needs=PERSON,
     )
     def accept_invitation(
         self,
@@ -437,7 +444,8 @@ class InvitationMutations:
 
     @mutation(
         "Refuse an invitation; its link opens nothing any more. Works without a tenant. Refused: "
-        "NOT_FOUND for a token that is over or that there is none of."
+        "NOT_FOUND for a token that is over or that there is none of.",
+        needs=SIGNED_IN,
     )
     def decline_invitation(
         self,

@@ -19,6 +19,7 @@ from graph.context import Info
 from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import given
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import selected
 from tenancy.errors import Invalid, InvalidInput, NotFound
@@ -222,7 +223,10 @@ def read_back(info: Info, keys: list[UUID], noun: str) -> list[Asset]:
 class AssetMutations:
     """The mutations about assets."""
 
-    @mutation("Add an asset to the tenant. Needs assets.create. Refused: FORBIDDEN, INVALID.")
+    @mutation(
+        "Add an asset to the tenant. Needs assets.create. Refused: FORBIDDEN, INVALID.",
+        needs=holding("assets.create"),
+    )
     def create_asset(
         self,
         info: Info,
@@ -239,7 +243,10 @@ class AssetMutations:
         found = read_back(info, [row.pk], "asset") if row is not None else []
         return CreateAssetPayload(asset=found[0] if found else None, errors=errors)
 
-    @mutation("Change an asset. Needs assets.edit. Refused: FORBIDDEN, NOT_FOUND, INVALID.")
+    @mutation(
+        "Change an asset. Needs assets.edit. Refused: FORBIDDEN, NOT_FOUND, INVALID.",
+        needs=holding("assets.edit"),
+    )
     def update_asset(
         self,
         info: Info,
@@ -260,7 +267,8 @@ class AssetMutations:
 
     @mutation(
         "Remove assets and their files, all of them or none. Needs assets.delete. Refused: "
-        "FORBIDDEN, NOT_FOUND, INVALID."
+        "FORBIDDEN, NOT_FOUND, INVALID.",
+        needs=holding("assets.delete"),
     )
     def delete_assets(
         self,
@@ -278,7 +286,8 @@ class AssetMutations:
 
     @mutation(
         "Put assets into a new order, all of them or none. Needs assets.edit. Refused: "
-        "FORBIDDEN, NOT_FOUND, INVALID."
+        "FORBIDDEN, NOT_FOUND, INVALID.",
+        needs=holding("assets.edit"),
     )
     def reorder_assets(
         self,

@@ -14,11 +14,31 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import Q, QuerySet
+from django.db.models import (
+    Case,
+    Expression,
+    ExpressionWrapper,
+    F,
+    Q,
+    QuerySet,
+    TextField,
+    UUIDField,
+    When,
+)
 from strawberry import UNSET, relay
 
 from assets.search import MAX_NEEDLE
-from graph.columns import Keyed, column, computed, query, reading, resolved
+from graph.accounts import AccountFields
+from graph.columns import (
+    Keyed,
+    Listed,
+    Related,
+    column,
+    computed,
+    query,
+    reading,
+    resolved,
+)
 from graph.connections import (
     After,
     Before,
@@ -30,9 +50,10 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import MY_MEMBERSHIPS, Context, Info, people, tenants
 from graph.enums import OrderDirection, described
 from graph.inputs import is_given
+from graph.permissions import PERSON, holding
 from graph.selections import Selection, selected
 from tenancy import models
 from tenancy.errors import InvalidInput, PermissionDenied
@@ -42,10 +63,12 @@ from tenancy.tenants import clean_text
 if TYPE_CHECKING:
     from graph.tenants import Tenant
 
-MY_MEMBERSHIPS = (
-    "SELECT id, tenant_id, user_id, role, permissions, is_active, joined_at, last_access "
-    "FROM my_memberships()"
-)
+
+def _email(context: Context) -> Expression:
+    if context.actor.can("users.view"):
+        return ExpressionWrapper(F("email"), output_field=TextField())
+    oneself = context.bound(lambda one: one.actor.user_id, UUIDField())
+    return Case(When(pk=oneself, then=F("email")), output_field=TextField())
 
 
 @strawberry_django.type(
@@ -60,7 +83,12 @@ class User(Keyed, relay.Node):
     first_name: str = column("Their first name; empty where nobody gave one.")
     last_name: str = column("Their last name; empty where nobody gave one.")
 
-    @computed("Their e-mail address: only your own, and with users.view everybody's.", "email")
+    @computed(
+        "Their e-mail address: only your own, and with users.view everybody's.",
+        "email",
+        sql=_email,
+        needs=holding("users.view", also="not for one's own", hides=True),
+    )
     def email(self, info: Info) -> str | None:
         """Return the address to who may see it."""
         row, actor = cast("models.User", self), info.context.actor
@@ -81,12 +109,12 @@ class Membership(Keyed, relay.Node):
     )
     is_active: bool = column("Whether it opens anything; an inactive membership does not.")
 
-    @computed("The tenant they belong to.", "tenant")
+    @computed("The tenant they belong to.", "tenant", reads=Related("tenant_id", tenants))
     def tenant(self, info: Info) -> Annotated["Tenant", strawberry.lazy("graph.tenants")]:
         """Return a tenant that the actor belongs to or has entered."""
         return cast("Tenant", info.context.tenants.get(cast("models.Membership", self).tenant_id))
 
-    @computed("The person.", "user")
+    @computed("The person.", "user", reads=Related("user_id", people))
     def user(self, info: Info) -> User:
         """Return a member of the entered tenant, or oneself."""
         return cast("User", info.context.people.get(cast("models.Membership", self).user_id))
@@ -192,14 +220,15 @@ def meet(context: Context, rows: Sequence[models.Membership]) -> None:
     context.tenants.expect(row.__dict__.get("tenant_id") for row in rows)
 
 
-def page_of_memberships(
-    info: Info, filter_: MembershipFilter | None, order: MembershipOrder | None, window: Window
-) -> Connection[Membership]:
-    """Return a page of the entered tenant's memberships; raises PermissionDenied."""
-    context = info.context
+def listed_memberships(
+    context: Context,
+    filter: MembershipFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+    order: MembershipOrder | None = UNSET,
+) -> Listing[models.Membership]:
+    """Return the list of the entered tenant's memberships; raises PermissionDenied."""
     rows = models.Membership.objects.filter(tenant_id=context.actor.require("users.view"))
-    if is_given(filter_):
-        rows = filter_.narrow(rows)
+    if is_given(filter):
+        rows = filter.narrow(rows)
     if not is_given(order):
         order = MembershipOrder(field=MembershipOrderField.JOINED_AT)
     return Listing(
@@ -207,7 +236,14 @@ def page_of_memberships(
         ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
         read=partial(readable, context),
         meet=partial(meet, context),
-    ).page(window, selected(info))
+    )
+
+
+def page_of_memberships(
+    info: Info, filter_: MembershipFilter | None, order: MembershipOrder | None, window: Window
+) -> Connection[Membership]:
+    """Return a page of the entered tenant's memberships; raises PermissionDenied."""
+    return listed_memberships(info.context, filter_, order).page(window, selected(info))
 
 
 def by_keys(
@@ -233,7 +269,7 @@ def users_by_keys(
 
 
 @strawberry.type(description="Whoever asks: you.")
-class Viewer(relay.Node):
+class Viewer(AccountFields, relay.Node):
     """The signed-in person, in the entered tenant if there is one."""
 
     row: strawberry.Private[models.User]
@@ -312,12 +348,16 @@ def viewers_by_keys(context: Context, keys: list[UUID], selection: Selection) ->
 class MemberQueries:
     """The root fields about people."""
 
-    @query("You. Works without a tenant.")
+    @query("You. Works without a tenant.", needs=PERSON)
     def me(self, info: Info) -> Viewer:
         """Return who asks."""
         return viewer(info.context)
 
-    @query("The tenant's members, page by page. Needs users.view.")
+    @query(
+        "The tenant's members, page by page. Needs users.view.",
+        needs=holding("users.view"),
+        reads=Listed(listed_memberships),
+    )
     def memberships(
         self,
         info: Info,

@@ -13,6 +13,7 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import given
 from graph.members import Membership, by_keys
+from graph.permissions import MEMBER, OWNER, holding
 from graph.selections import selected
 from tenancy import members
 from tenancy.errors import NotFound
@@ -159,7 +160,8 @@ class MembershipMutations:
     @mutation(
         "Change what a member may do: the role, the extra permissions. It holds from their next "
         "request on. Needs users.edit, and a role no lower than the one they have and the one they "
-        "get. Refused: FORBIDDEN, NOT_FOUND, INVALID, CONFLICT for the last active owner."
+        "get. Refused: FORBIDDEN, NOT_FOUND, INVALID, CONFLICT for the last active owner.",
+        needs=holding("users.edit", also="a role no lower than theirs, before and after"),
     )
     def update_membership(
         self,
@@ -183,7 +185,8 @@ class MembershipMutations:
     @mutation(
         "Shut a member out without removing them: it opens nothing from their next request on, and "
         "does not count against `maxUsers`. Needs users.edit and a role no lower than theirs. "
-        "Refused: FORBIDDEN, NOT_FOUND, CONFLICT for the last active owner."
+        "Refused: FORBIDDEN, NOT_FOUND, CONFLICT for the last active owner.",
+        needs=holding("users.edit", also="a role no lower than theirs"),
     )
     def deactivate_membership(
         self,
@@ -204,7 +207,10 @@ class MembershipMutations:
 
     @mutation(
         "Let a deactivated member in again. Needs users.edit, a role no lower than theirs, and "
-        "every extra permission they have. Refused: FORBIDDEN, NOT_FOUND, QUOTA_EXCEEDED."
+        "every extra permission they have. Refused: FORBIDDEN, NOT_FOUND, QUOTA_EXCEEDED.",
+        needs=holding(
+            "users.edit", also="a role no lower than theirs, and their extra permissions"
+        ),
     )
     def reactivate_membership(
         self,
@@ -226,7 +232,8 @@ class MembershipMutations:
     @mutation(
         "Remove a member. What they made stays; the invitations they made are "
         "revoked. Needs users.remove and a role no lower than theirs. Refused: "
-        "FORBIDDEN, NOT_FOUND, CONFLICT for the last active owner."
+        "FORBIDDEN, NOT_FOUND, CONFLICT for the last active owner.",
+        needs=holding("users.remove", also="a role no lower than theirs"),
     )
     def remove_member(
         self,
@@ -248,7 +255,8 @@ class MembershipMutations:
 
     @mutation(
         "Leave the tenant you are in. Works for every member. Refused: FORBIDDEN for a credential "
-        "that is no person's, INVALID for another slug, CONFLICT for the last active owner."
+        "that is no person's, INVALID for another slug, CONFLICT for the last active owner.",
+        needs=MEMBER,
     )
     def leave_tenant(
         self,
@@ -266,7 +274,8 @@ class MembershipMutations:
 
     @mutation(
         "Make another member an owner and become an admin yourself. For owners, in person. "
-        "Refused: FORBIDDEN, NOT_FOUND, CONFLICT for yourself and for a deactivated member."
+        "Refused: FORBIDDEN, NOT_FOUND, CONFLICT for yourself and for a deactivated member.",
+        needs=OWNER,
     )
     def transfer_ownership(
         self,

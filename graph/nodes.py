@@ -12,6 +12,7 @@ import strawberry
 from strawberry import relay
 
 from graph import (
+    accounts,
     assets,
     audit,
     backups,
@@ -27,6 +28,7 @@ from graph import (
 from graph.columns import query
 from graph.context import Context, Info
 from graph.ids import read_id
+from graph.permissions import Needs
 from graph.selections import Selection, selected
 from tenancy.errors import InvalidInput
 
@@ -47,6 +49,7 @@ READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = 
     "TenantSettings": tenants.settings_by_keys,
     "UploadSession": uploads.by_keys,
     "User": members.users_by_keys,
+    "UserSession": accounts.by_keys,
     "Viewer": members.viewers_by_keys,
 }
 
@@ -69,7 +72,10 @@ def _read(info: Info, ids: list[tuple[str, UUID | None]]) -> list[Any]:
 class NodeQueries:
     """The root fields that refetch."""
 
-    @query("Whatever has this id; null when there is nothing of that id for you.")
+    @query(
+        "Whatever has this id; null when there is nothing of that id for you.",
+        needs=Needs(also="what the field of that type needs: null without it"),
+    )
     def node(
         self,
         info: Info,
@@ -82,7 +88,8 @@ class NodeQueries:
 
     @query(
         "Whatever has these ids, in their order; null in each place where there is nothing of "
-        "that id for you. 100 ids at most."
+        "that id for you. 100 ids at most.",
+        needs=Needs(also="what the fields of those types need: null without it"),
     )
     def nodes(
         self,

@@ -37,6 +37,7 @@ from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import is_given
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
 from tenancy.errors import Invalid, InvalidInput
@@ -230,7 +231,8 @@ class PlaybackQueries:
 
     @query(
         "Proof of play: how often each reporter showed each asset on each day, page by page, the "
-        "earliest day first unless `order` says otherwise. Needs assets.view."
+        "earliest day first unless `order` says otherwise. Needs assets.view.",
+        needs=holding("assets.view"),
     )
     def playback_days(
         self,
@@ -250,7 +252,10 @@ class PlaybackQueries:
         rows = filter.rows(info.context) if is_given(filter) else of_tenant(info.context)
         return page_of_days(info, rows, order, Window.of(first, after, last, before))
 
-    @query("Proof of play, added up over all that meets `filter`. Needs assets.view.")
+    @query(
+        "Proof of play, added up over all that meets `filter`. Needs assets.view.",
+        needs=holding("assets.view"),
+    )
     def playback_summary(
         self,
         info: Info,
@@ -368,7 +373,8 @@ class PlaybackMutations:
     @mutation(
         "Report that assets were shown, in a batch; all of it is counted or nothing. Needs "
         "assets.report. Refused: FORBIDDEN, NOT_FOUND, INVALID, CONFLICT (the key named another "
-        "batch)."
+        "batch).",
+        needs=holding("assets.report"),
     )
     def record_playback(
         self,

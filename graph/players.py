@@ -18,6 +18,7 @@ from graph.devices import DevicePayload, RegisterDeviceInput, device_key, read_b
 from graph.enums import described
 from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
+from graph.permissions import holding
 from graph.tenants import UpdateTenantSettingsPayload
 from tenancy import commands
 from tenancy.errors import InvalidInput, NotFound
@@ -123,7 +124,8 @@ class PlayerMutations:
         "Register the player that shows a code; it comes in by itself within seconds. Needs "
         "devices.edit. Refused: FORBIDDEN, INVALID, NOT_FOUND for a code that no player shows, "
         "CONFLICT for one that somebody else has typed just now and while players cannot be "
-        "paired, QUOTA_EXCEEDED, RATE_LIMITED after many wrong codes."
+        "paired, QUOTA_EXCEEDED, RATE_LIMITED after many wrong codes.",
+        needs=holding("devices.edit"),
     )
     def pair_device(
         self,
@@ -142,7 +144,8 @@ class PlayerMutations:
 
     @mutation(
         "Change how one device wants things; it reloads. Needs devices.edit, and tenant.settings "
-        "for `defaultAssets`. Refused: FORBIDDEN, NOT_FOUND, INVALID, QUOTA_EXCEEDED."
+        "for `defaultAssets`. Refused: FORBIDDEN, NOT_FOUND, INVALID, QUOTA_EXCEEDED.",
+        needs=holding("devices.edit", also="tenant.settings for `defaultAssets`"),
     )
     def update_device_settings(
         self,
@@ -166,7 +169,8 @@ class PlayerMutations:
 
     @mutation(
         "Change how the tenant's players want things unless they say otherwise; they reload. Needs "
-        "tenant.settings. Refused: FORBIDDEN, INVALID, QUOTA_EXCEEDED."
+        "tenant.settings. Refused: FORBIDDEN, INVALID, QUOTA_EXCEEDED.",
+        needs=holding("tenant.settings"),
     )
     def update_device_defaults(
         self,
@@ -187,7 +191,8 @@ class PlayerMutations:
 
     @mutation(
         "Tell a player to do something, or all of the tenant's. Needs devices.control. Refused: "
-        "FORBIDDEN, NOT_FOUND for a device or an asset that is not there, INVALID."
+        "FORBIDDEN, NOT_FOUND for a device or an asset that is not there, INVALID.",
+        needs=holding("devices.control"),
     )
     def send_device_command(
         self,

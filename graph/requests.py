@@ -235,15 +235,27 @@ def respond(request: HttpRequest, body: Mapping[str, Any]) -> HttpResponse:
     """
     kind = media_type(request.headers.get("Accept", ""))
     status = 400 if kind == RESPONSE_TYPE and "data" not in body else 200
-    response = _response(kind, body, status)
-    if request.method == "GET" and "data" in body and "errors" not in body:
-        response["Cache-Control"] = "private, no-cache"
-        # Of the data alone: what it cost and what is left is another each time.
-        data = json.dumps(body["data"], ensure_ascii=False, separators=(",", ":"))
-        response["ETag"] = f'W/"{sha256(f"{kind} {data}".encode()).hexdigest()[:32]}"'
-        known = request.headers.get("If-None-Match", "")
-        if response["ETag"] in [tag.strip() for tag in known.split(",")]:
-            return _not_modified(response)
+    response = _response(kind, _text(body), status)
+    if request.method != "GET" or "data" not in body or "errors" in body:
+        return response
+    return _kept(request, response, kind, _text(body["data"]))
+
+
+def respond_data(request: HttpRequest, data: bytes, extensions: Mapping[str, Any]) -> HttpResponse:
+    """Return the response to an operation without errors whose `data` is JSON text already."""
+    kind = media_type(request.headers.get("Accept", ""))
+    body = b'{"data":' + data + b',"extensions":' + _text(extensions) + b"}"
+    response = _response(kind, body, 200)
+    return _kept(request, response, kind, data) if request.method == "GET" else response
+
+
+def _kept(request: HttpRequest, response: HttpResponse, kind: str, data: bytes) -> HttpResponse:
+    response["Cache-Control"] = "private, no-cache"
+    # Of the data alone: what it cost and what is left is another each time.
+    response["ETag"] = f'W/"{sha256(kind.encode() + b" " + data).hexdigest()[:32]}"'
+    known = request.headers.get("If-None-Match", "")
+    if response["ETag"] in [tag.strip() for tag in known.split(",")]:
+        return _not_modified(response)
     return response
 
 
@@ -255,7 +267,7 @@ def _not_modified(response: HttpResponse) -> HttpResponse:
 def refuse(request: HttpRequest, error: BadRequest) -> HttpResponse:
     """Return the response to what is no GraphQL request, in the shape of one."""
     body = errors_body([{"message": error.message, "extensions": {"code": str(error.code)}}])
-    response = _response(media_type(request.headers.get("Accept", "")), body, error.status)
+    response = _response(media_type(request.headers.get("Accept", "")), _text(body), error.status)
     for name, value in error.headers.items():
         response[name] = value
     return response
@@ -266,9 +278,12 @@ def errors_body(errors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"errors": list(errors)}
 
 
-def _response(kind: str, body: Mapping[str, Any], status: int) -> HttpResponse:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    response = HttpResponse(text.encode(), content_type=f"{kind}; charset=utf-8", status=status)
+def _text(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _response(kind: str, body: bytes, status: int) -> HttpResponse:
+    response = HttpResponse(body, content_type=f"{kind}; charset=utf-8", status=status)
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Accept, Authorization, Cookie, X-Tenant-ID"
     return response

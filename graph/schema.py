@@ -7,6 +7,7 @@ import strawberry
 from django.conf import settings
 from strawberry.schema.config import StrawberryConfig
 
+from graph.accounts import AccountMutations
 from graph.assets import AssetQueries
 from graph.audit import AuditQueries
 from graph.backups import BackupMutations, BackupQueries
@@ -25,6 +26,7 @@ from graph.scalars import SCALARS
 from graph.sharing import ShareMutations
 from graph.subscriptions import Subscription
 from graph.tags import TagQueries
+from graph.tenant_life import TenantLifeMutations
 from graph.tenants import TenantMutations, TenantQueries
 from graph.tokens import TokenMutations, TokenQueries
 from graph.uploads import UploadMutations, UploadQueries
@@ -66,6 +68,7 @@ class Query(
 class Mutation(
     TokenMutations,
     TenantMutations,
+    TenantLifeMutations,
     MembershipMutations,
     InvitationMutations,
     AssetMutations,
@@ -77,6 +80,7 @@ class Mutation(
     PlayerMutations,
     PlaybackMutations,
     ShareMutations,
+    AccountMutations,
 ):
     """The root of writes."""
 

@@ -18,6 +18,7 @@ from graph.context import Info
 from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import given
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import selected
 from tenancy.errors import NotFound
@@ -103,7 +104,8 @@ class ShareMutations:
 
     @mutation(
         "Make a link that shows an asset to whoever has it; a link it had before opens nothing "
-        "any more. Needs assets.share. Refused: FORBIDDEN, NOT_FOUND, INVALID."
+        "any more. Needs assets.share. Refused: FORBIDDEN, NOT_FOUND, INVALID.",
+        needs=holding("assets.share"),
     )
     def share_asset(
         self,
@@ -122,7 +124,8 @@ class ShareMutations:
     @mutation(
         "Change the end, the limit or the password of an asset's share link, which keeps its "
         "address; one that had ended can be opened again so. Needs assets.share. Refused: "
-        "FORBIDDEN, NOT_FOUND, INVALID, CONFLICT for an asset that has no link."
+        "FORBIDDEN, NOT_FOUND, INVALID, CONFLICT for an asset that has no link.",
+        needs=holding("assets.share"),
     )
     def update_share(
         self,
@@ -140,7 +143,8 @@ class ShareMutations:
 
     @mutation(
         "End an asset's share link for good; an asset without one stays as it is. Needs "
-        "assets.share. Refused: FORBIDDEN, NOT_FOUND, INVALID."
+        "assets.share. Refused: FORBIDDEN, NOT_FOUND, INVALID.",
+        needs=holding("assets.share"),
     )
     def revoke_share(
         self,

@@ -65,11 +65,14 @@ def by_handshake(request: SignateRequest) -> Actor:
 def by_parameters(request: SignateRequest) -> Actor:
     """Return whose credential came in connection_init: a page's own doing, whoever's page it is.
 
-    Raises NotSignedIn.
+    Raises NotSignedIn, and SecondFactorRequired for who has to set one up first.
     """
     if not request.actor.is_signed_in:
         message = "Sign in to use GraphQL."
         raise NotSignedIn(message)
+    if request.confined is not None:
+        # A second factor is set up over HTTP.
+        raise request.confined
     return request.actor
 
 

@@ -28,6 +28,7 @@ from graph.connections import (
 from graph.context import Info
 from graph.enums import OrderDirection, described
 from graph.inputs import is_given
+from graph.permissions import holding
 from graph.selections import Selection, selected
 from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
@@ -186,7 +187,8 @@ class TagQueries:
 
     @query(
         "The tags that the tenant's assets have, page by page, sorted by name unless `order` says "
-        "otherwise. Needs assets.view."
+        "otherwise. Needs assets.view.",
+        needs=holding("assets.view"),
     )
     def tags(
         self,

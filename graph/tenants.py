@@ -13,12 +13,13 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import QuerySet
+from django.db.models import Expression, ExpressionWrapper, F, QuerySet, TextField, UUIDField
+from django.db.models.functions import Concat
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
 from assets.player_settings import defaults_of
-from graph.columns import Keyed, column, computed, mutation, query, reading
+from graph.columns import Found, Keyed, Listed, Related, column, computed, mutation, query, reading
 from graph.connections import (
     After,
     Before,
@@ -31,11 +32,20 @@ from graph.connections import (
     Window,
 )
 from graph.context import Context, Info
+from graph.context import tenants as tenants_known
 from graph.device_settings import DeviceSettings
+from graph.domain_challenges import DomainChallenge, challenge_shown
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
-from graph.members import Membership, MembershipFilter, MembershipOrder, page_of_memberships
+from graph.members import (
+    Membership,
+    MembershipFilter,
+    MembershipOrder,
+    listed_memberships,
+    page_of_memberships,
+)
+from graph.permissions import INSIDE, PERSON, SIGNED_IN, holding
 from graph.selections import Selection, selected
 from graph.usage import Usage, usage_of
 from tenancy import models, tenants
@@ -66,7 +76,8 @@ class TenantSettings(Keyed, relay.Node):
     secondary_color: str = column("The tenant's second colour: `#6c757d`.")
     email_notifications: bool = column("Whether the tenant wants notices by e-mail.")
     require_2fa: bool = column(
-        "Whether members are to need a second factor. Kept; nothing asks for one yet.",
+        "Whether members need a second factor: without one, nothing here is open to them but "
+        "setting it up, and a username and password alone (Basic) are refused.",
         name="require2fa",
     )
     updated_at: datetime = column("When anybody last changed them.")
@@ -83,6 +94,7 @@ class TenantSettings(Keyed, relay.Node):
         "Where the tenant's own systems are told of events; empty when nowhere. Needs "
         "tenant.settings.",
         "webhook_url",
+        needs=holding("tenant.settings"),
     )
     def webhook_url(self, info: Info) -> str | None:
         """Return it to who may change it."""
@@ -93,6 +105,7 @@ class TenantSettings(Keyed, relay.Node):
         "The e-mail domains that invited people must have, lower case; empty allows any. Needs "
         "tenant.settings.",
         "allowed_domains",
+        needs=holding("tenant.settings"),
     )
     def allowed_domains(self, info: Info) -> list[str] | None:
         """Return them to who may change them."""
@@ -102,11 +115,31 @@ class TenantSettings(Keyed, relay.Node):
     @computed(
         "What the tenant's integrations are configured with, an object. Needs tenant.settings.",
         "integrations",
+        needs=holding("tenant.settings"),
     )
     def integrations(self, info: Info) -> JSON | None:
         """Return them to who may change them."""
         info.context.actor.require("tenant.settings")
         return JSON(cast("models.TenantSettings", self).integrations)
+
+
+def _listed_assets(context: Context, **arguments: Any) -> Listing[Any]:
+    from graph.assets import listed_assets
+
+    return listed_assets(context, **arguments)
+
+
+def _url(context: Context) -> Expression:
+    # What `Tenant.url` writes around a slug, whatever the settings make of it.
+    def around(side: int) -> Any:
+        text = TextField()
+        return context.bound(lambda _: models.Tenant(slug="\0").url.split("\0")[side], text)
+
+    return Concat(around(0), "slug", around(1), output_field=TextField())
+
+
+def _entered(context: Context) -> QuerySet[models.Tenant]:
+    return tenants_known().filter(pk=context.actor.entered())
 
 
 @strawberry_django.type(
@@ -123,7 +156,11 @@ class Tenant(Keyed, relay.Node):
     name: str = column("What people call it.")
     slug: str = column("Its part of its host name: `acme` for `acme.signage.app`.")
     domain: str | None = column(
-        "A domain of its own; opens the tenant once it is verified. Null when it has none."
+        "A domain of its own, which opens it: `screens.example.com`. Null when it has none."
+    )
+    deletes_at: datetime | None = column(
+        "From when on it is deleted with all that it has, unless an owner calls that off "
+        "(`cancelTenantDeletion`); null when it stays."
     )
     is_active: bool = column("Whether it can be entered.")
     created_at: datetime = column("When it was made.")
@@ -136,18 +173,33 @@ class Tenant(Keyed, relay.Node):
     features: list[str] = column("What is switched on for it, by name.")
 
     @computed(
-        "The same as `id`, bare: what the header `X-Tenant-ID` takes and other systems know it by."
+        "The same as `id`, bare: what the header `X-Tenant-ID` takes and other systems know it by.",
+        sql=lambda _: ExpressionWrapper(F("pk"), output_field=UUIDField()),
     )
     def uuid(self) -> UUID:
         """Return the key."""
         return cast("models.Tenant", self).pk
 
-    @computed("Its address: `https://acme.signage.app`.", "slug")
+    @computed("Its address: `https://acme.signage.app`.", "slug", sql=_url)
     def url(self) -> str:
         """Return where its people go."""
         return cast("models.Tenant", self).url
 
-    @computed("How it wants things.")
+    @computed(
+        "What proves the domain that it wants, or else the one it has; null for neither. Needs "
+        "tenant.edit.",
+        *("domain", "requested_domain", "domain_token", "domain_verified_at"),
+    )
+    def domain_challenge(self, info: Info) -> DomainChallenge | None:
+        """Return the record to be made, to who may change the domain."""
+        _only_inside(self, info)
+        info.context.actor.require("tenant.edit")
+        return challenge_shown(cast("models.Tenant", self))
+
+    @computed(
+        "How it wants things.",
+        reads=Related("id", models.TenantSettings.objects.all, by="tenant_id", inside=True),
+    )
     def settings(self, info: Info) -> TenantSettings | None:
         """Return the entered tenant's settings."""
         _only_inside(self, info)
@@ -162,7 +214,19 @@ class Tenant(Keyed, relay.Node):
         _only_inside(self, info)
         return usage_of(info.context, cast("models.Tenant", self))
 
-    @computed("Its members, page by page. Needs users.view.")
+    @computed(
+        'What you may do in it, one name each, sorted: `["assets.view", "layouts.view"]`. Of a '
+        "tenant you are not in, what your membership there allows. Ask `me { can }` for one name."
+    )
+    def viewer_permissions(self, info: Info) -> list[str]:
+        """Return what the actor may do in this tenant."""
+        return sorted(info.context.permissions_in(cast("models.Tenant", self).pk))
+
+    @computed(
+        "Its members, page by page. Needs users.view.",
+        needs=holding("users.view"),
+        reads=Listed(listed_memberships, inside=True),
+    )
     def memberships(
         self,
         info: Info,
@@ -181,7 +245,11 @@ class Tenant(Keyed, relay.Node):
         _only_inside(self, info)
         return page_of_memberships(info, filter, order, Window.of(first, after, last, before))
 
-    @computed("Its assets, page by page. Needs assets.view.")
+    @computed(
+        "Its assets, page by page. Needs assets.view.",
+        needs=holding("assets.view"),
+        reads=Listed(_listed_assets, inside=True),
+    )
     def assets(
         self,
         info: Info,
@@ -269,16 +337,30 @@ def _readable(
     return reading(Tenant, rows, selection, context, *columns)
 
 
+def _listed_tenants(context: Context, order: TenantOrder | None = UNSET) -> Listing[models.Tenant]:
+    order = order if is_given(order) else TenantOrder(field=TenantOrderField.NAME)
+    return Listing(
+        rows=tenants_known(),
+        ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
+        read=partial(_readable, context),
+        meet=lambda _rows: None,
+    )
+
+
 @strawberry.type
 class TenantQueries:
     """The root fields about tenants."""
 
-    @query("The tenant you are in.")
+    @query("The tenant you are in.", needs=INSIDE, reads=Found(_entered))
     def tenant(self, info: Info) -> Tenant:
         """Return the entered tenant."""
         return cast("Tenant", info.context.tenant)
 
-    @query("The tenants you may enter, page by page, by name. Works without a tenant.")
+    @query(
+        "The tenants you may enter, page by page, by name. Works without a tenant.",
+        needs=SIGNED_IN,
+        reads=Listed(_listed_tenants),
+    )
     def tenants(
         self,
         info: Info,
@@ -291,14 +373,8 @@ class TenantQueries:
         before: Before = UNSET,
     ) -> Connection[Tenant]:
         """List what the registry's policy shows."""
-        if not is_given(order):
-            order = TenantOrder(field=TenantOrderField.NAME)
-        return Listing(
-            rows=models.Tenant.objects.all(),
-            ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
-            read=partial(_readable, info.context),
-            meet=lambda _rows: None,
-        ).page(Window.of(first, after, last, before), selected(info))
+        listing = _listed_tenants(info.context, order)
+        return listing.page(Window.of(first, after, last, before), selected(info))
 
 
 @strawberry.input(description="What a new tenant is called.")
@@ -405,7 +481,9 @@ class TenantMutations:
 
     @mutation(
         "Make a tenant and become its owner. Works without a tenant, and inside another. "
-        "Refused: INVALID, CONFLICT for a slug that is taken."
+        "Refused: FORBIDDEN where only operators make tenants, INVALID, CONFLICT for a slug that "
+        "is taken, QUOTA_EXCEEDED when you own as many as one person can.",
+        needs=PERSON,
     )
     def create_tenant(
         self,
@@ -424,7 +502,8 @@ class TenantMutations:
 
     @mutation(
         "Change the name or the slug of the tenant you are in. Needs tenant.edit. Refused: "
-        "FORBIDDEN, INVALID, CONFLICT for a slug that is taken."
+        "FORBIDDEN, INVALID, CONFLICT for a slug that is taken.",
+        needs=holding("tenant.edit"),
     )
     def update_tenant(
         self,
@@ -445,7 +524,8 @@ class TenantMutations:
 
     @mutation(
         "Change the settings of the tenant you are in. Needs tenant.settings. Refused: "
-        "FORBIDDEN, INVALID."
+        "FORBIDDEN, INVALID.",
+        needs=holding("tenant.settings"),
     )
     def update_tenant_settings(
         self,

@@ -113,6 +113,8 @@ class ApiTokenFilter:
             rows = rows.filter(live if self.is_live else ~live)
         if is_given(self.user_id):
             key = key_of(self.user_id, "User", "filter", "user_id")
+            if key is None:
+                return rows.none()
             # By membership, as the index is; of one tenant a person has one.
             found = models.Membership.objects.filter(user_id=key).values("pk")
             rows = rows.filter(membership_id__in=found)
@@ -181,7 +183,7 @@ class TokenQueries:
         '`["assets.view", "layouts.view"]`. Also for tokens, devices and addresses, which are '
         "nobody; people have `me.permissions` too."
     )
-    def viewer_permissions(self, info: Info) -> list[str]:
+    def viewer_permissions(self, info: Info) -> list[str] | None:
         """Return the actor's permissions; raises NotSignedIn, TenantRequired."""
         info.context.actor.entered()
         return sorted(info.context.actor.permissions)

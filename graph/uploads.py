@@ -38,6 +38,7 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import given, is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
 from tenancy.errors import InvalidInput, NotFound
@@ -128,7 +129,8 @@ class UploadQueries:
 
     @query(
         "The tenant's uploads that are under way, page by page, those that expire first in front. "
-        "Needs assets.create."
+        "Needs assets.create.",
+        needs=holding("assets.create"),
     )
     def uploads(
         self,
@@ -319,7 +321,8 @@ class UploadMutations:
     @mutation(
         "Begin to send a file in pieces, to the `uploadUrl` that it gets. Needs assets.create. "
         "Refused: FORBIDDEN, INVALID, QUOTA_EXCEEDED when the file is larger than the storage that "
-        "is left or than the tier allows."
+        "is left or than the tier allows.",
+        needs=holding("assets.create"),
     )
     def begin_upload(
         self,
@@ -344,7 +347,8 @@ class UploadMutations:
     @mutation(
         "Make an asset of an upload of which all bytes are there; the upload is gone then. Needs "
         "assets.create. Refused: FORBIDDEN, NOT_FOUND, INVALID, CONFLICT while bytes are missing, "
-        "QUOTA_EXCEEDED, STORAGE_FULL."
+        "QUOTA_EXCEEDED, STORAGE_FULL.",
+        needs=holding("assets.create"),
     )
     def finish_upload(
         self,
@@ -366,7 +370,8 @@ class UploadMutations:
 
     @mutation(
         "Give up an upload: its bytes are removed and its storage is free again. Needs "
-        "assets.create. Refused: FORBIDDEN, NOT_FOUND."
+        "assets.create. Refused: FORBIDDEN, NOT_FOUND.",
+        needs=holding("assets.create"),
     )
     def abandon_upload(
         self,
@@ -389,7 +394,8 @@ class UploadMutations:
         "Make an asset of a file that comes in this request: multipart, as the GraphQL multipart "
         "request specification says, with the header `GraphQL-Preflight: 1`. Large files are "
         "better begun with `beginUpload`. Needs assets.create. Refused: FORBIDDEN, INVALID for "
-        "what is no image and no video, QUOTA_EXCEEDED, STORAGE_FULL."
+        "what is no image and no video, QUOTA_EXCEEDED, STORAGE_FULL.",
+        needs=holding("assets.create"),
     )
     def upload_asset(
         self,
@@ -411,7 +417,8 @@ class UploadMutations:
     @mutation(
         "Give an asset another file; the old one is removed, and its `mediaUrl` void. Needs "
         "assets.edit and assets.create. Refused: FORBIDDEN, NOT_FOUND, INVALID, CONFLICT while "
-        "bytes are missing, QUOTA_EXCEEDED, STORAGE_FULL."
+        "bytes are missing, QUOTA_EXCEEDED, STORAGE_FULL.",
+        needs=holding("assets.edit", "assets.create"),
     )
     def replace_asset_file(
         self,

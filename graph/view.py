@@ -8,17 +8,19 @@ Nothing here knows a noun.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import HttpResponse, HttpResponseRedirect
 from django.views.decorators.csrf import csrf_exempt
 from strawberry.django.views import GraphQLView
 
-from graph import graphiql, multipart, persisted, requests
+from graph import compiled, graphiql, multipart, persisted, requests
 from graph.context import Context
-from graph.documents import Refused, is_query, is_subscription, prepare
+from graph.documents import Refused, is_query, is_subscription, prepare, root_fields
 from graph.errors import cause_of, is_expected, rendered
 from graph.idempotency import once
 from graph.limits import REFUSED_COST, owner_of, spend
@@ -28,7 +30,7 @@ from rls import acting_as
 from tenancy.credentials import csrf_refusal
 from tenancy.errors import ErrorCode, NotSignedIn, RateLimited, TenantRequired
 from tenancy.middleware import refusal
-from tenancy.views import sign_in_url
+from tenancy.views import second_factor_url, sign_in_url
 
 if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from tenancy.middleware import SignateRequest
 
 logger = logging.getLogger("signate.graphql")
+
+
+# All that is open to somebody who has to set up a second factor first.
+ENROLMENT = frozenset({"__typename", "me", "beginSecondFactor", "confirmSecondFactor"})
 
 
 class GraphView(GraphQLView[Context, None]):
@@ -67,6 +73,8 @@ class GraphView(GraphQLView[Context, None]):
             return None
         if not request.actor.is_signed_in:
             return HttpResponseRedirect(sign_in_url(request))
+        if request.confined is not None:
+            return HttpResponseRedirect(second_factor_url(request.get_full_path()))
         return graphiql.page(request)
 
     def admit(self, request: SignateRequest) -> None:
@@ -122,8 +130,22 @@ class GraphView(GraphQLView[Context, None]):
             raise BadRequest("Only queries go by GET; use POST.", 405, headers={"Allow": "POST"})
         if is_subscription(operation.node):
             raise BadRequest("Subscriptions go over a WebSocket (graphql-transport-ws).")
+        if request.confined is not None and not root_fields(operation) <= ENROLMENT:
+            raise BadRequest(request.confined.message, 403, code=request.confined.code)
         persisted.keep(source, request.actor)
         context = Context(request=request, actor=request.actor, document=operation.document)
+
+        started, sent = time.perf_counter(), len(connection.queries_log)
+        road = "executor"
+        if is_query(operation.node):
+            text, name = source.text, asked.operation_name
+            read = compiled.answer(schema, text, name, operation.node, asked.variables, context)
+            if read.data is not None:
+                extensions = {**_debug(request, "compiled", started, sent), "cost": cost.shown()}
+                return requests.respond_data(request, read.data, extensions)
+            if read.failure is not None:
+                return self.conclude(request, operation.node, read.failure, cost)
+            road = f"executor: {read.reason}"
 
         def execute() -> HttpResponse:
             result = schema.execute_sync(
@@ -133,6 +155,10 @@ class GraphView(GraphQLView[Context, None]):
                 operation_name=asked.operation_name,
                 operation_extensions=asked.extensions,
             )
+            result.extensions = {
+                **(result.extensions or {}),
+                **_debug(request, road, started, sent),
+            }
             return self.conclude(request, operation.node, result, cost)
 
         with acting_as(request.actor, read_only=is_query(operation.node)):
@@ -190,6 +216,21 @@ class GraphView(GraphQLView[Context, None]):
             body["data"] = result.data
         body["extensions"] = {**(result.extensions or {}), "cost": cost.shown()}
         return requests.respond(request, body)
+
+
+def _debug(request: SignateRequest, road: str, started: float, sent: int) -> dict[str, Any]:
+    """Return the extensions that tell developers which road an operation took, and what it took.
+
+    `started` is when, `sent` how many statements had been sent by then.
+    """
+    if not settings.DEBUG:
+        return {}
+    debug = {
+        "requestId": request.id,
+        "statements": len(connection.queries_log) - sent,
+        "milliseconds": round((time.perf_counter() - started) * 1_000, 1),
+    }
+    return {"road": road, "debug": debug}
 
 
 def _raise_when_away(errors: list[GraphQLError]) -> None:

@@ -54,6 +54,14 @@ def _names(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
 
+def _choice(name: str, *allowed: str) -> str:
+    value = _text(name, allowed[0]).lower()
+    if value not in allowed:
+        message = f"{name} must be one of {', '.join(allowed)}; got {value!r}."
+        raise ImproperlyConfigured(message)
+    return value
+
+
 def _prefix(name: str) -> str:
     value = _text(name)
     if value and not value.startswith("/"):
@@ -95,6 +103,8 @@ DEBUG = _flag("SIGNATE_DEBUG")
 # Without a key of its own a process gets one that dies with it: nothing signed elsewhere is valid
 # here and nothing signed here is valid elsewhere, which is safe and quickly noticed.
 SECRET_KEY = _text("SIGNATE_SECRET_KEY") or secrets.token_urlsafe(50)
+# Keys of before: what they signed is still read, and nothing new is signed with them.
+SECRET_KEY_FALLBACKS = _names("SIGNATE_SECRET_KEY_FALLBACKS")
 PLATFORM_DOMAIN = _text("SIGNATE_PLATFORM_DOMAIN", "signage.app").lower()
 # Hosts are judged by tenancy.resolution, which knows tenants' own domains; Django's list, which
 # knows none, is therefore open, and tenancy.middleware refuses what is not a host before any view.
@@ -115,6 +125,8 @@ INSTALLED_APPS = [
     "graph",
     "strawberry_django",
     "corsheaders",
+    # Only its machinery: the site is tenancy.admin's.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -135,6 +147,10 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+# The admin site shows and writes nothing, so that it needs no messages; who asks is found out by
+# tenancy.middleware, as everywhere.
+SILENCED_SYSTEM_CHECKS = [f"admin.{code}" for code in ("E402", "E404", "E408", "E409")]
 
 TEMPLATES = [
     {
@@ -158,6 +174,9 @@ if _text("DATABASE_WORKER_URL"):
     DATABASES["worker"] = _database(_text("DATABASE_WORKER_URL"), pooled=False)
 DATABASE_SUPERUSER_URL = _text("DATABASE_SUPERUSER_URL")
 DATABASE_ROUTERS = ["rls.router.OwnerMigrates"]
+# Statements that are asked all the time are prepared; a PgBouncer in transaction mode has to be of
+# version 1.21 or later for it.
+PREPARED_STATEMENTS = _flag("SIGNATE_PREPARED_STATEMENTS", default=True)
 # Citus refuses sub-SELECTs in policies; everywhere else they let PostgreSQL evaluate the context
 # once per statement instead of once per row.
 RLS_CITUS = _flag("SIGNATE_CITUS")
@@ -183,6 +202,9 @@ CACHES: dict[str, dict[str, Any]] = {
 # tenancy.limits says in one line that Redis is away; a traceback for each call says no more.
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = False
 
+# Queries that can be are answered by one statement each; off, every one walks through resolvers.
+COMPILED_READS = _flag("SIGNATE_COMPILED_READS", default=True)
+
 # --- people -----------------------------------------------------------------------------------
 AUTH_USER_MODEL = "tenancy.User"
 AUTHENTICATION_BACKENDS = ["tenancy.credentials.PasswordBackend"]
@@ -199,7 +221,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/graphql"
 # Cookies belong to one host: a session of one tenant's host is never sent to another's.
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+# The cookie names a row of tenancy.sessions, which is what can be listed and ended.
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = SITE_SCHEME == "https"
@@ -213,6 +236,11 @@ SECURE_HSTS_SECONDS = _number("SIGNATE_HSTS_SECONDS", 0)
 if _flag("SIGNATE_BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# Who may make themselves an account: nobody, who was invited, or whoever has an e-mail address.
+SIGN_UP = _text("SIGNATE_SIGN_UP", "invited").lower()
+if SIGN_UP not in {"closed", "invited", "open"}:
+    raise ImproperlyConfigured("SIGNATE_SIGN_UP must be closed, invited or open.")
+
 # A verified Basic credential is remembered this long (seconds), bound to its version.
 BASIC_REMEMBERED_SECONDS = 300
 # Wrong passwords in LOGIN_WINDOW_SECONDS before an account or an address has to wait.
@@ -221,6 +249,10 @@ LOGIN_FAILURES_PER_ACCOUNT = _number("SIGNATE_LOGIN_FAILURES_PER_ACCOUNT", 10)
 # Requests that one capability address is good for in a minute.
 CAPABILITY_REQUESTS_PER_MINUTE = _number("SIGNATE_CAPABILITY_REQUESTS_PER_MINUTE", 300)
 LOGIN_FAILURES_PER_ADDRESS = _number("SIGNATE_LOGIN_FAILURES_PER_ADDRESS", 100)
+# Wrong codes of a second factor in SECOND_FACTOR_WINDOW_SECONDS before a person has to wait. There
+# are a million codes, three of them right at any time.
+SECOND_FACTOR_WINDOW_SECONDS = 900
+SECOND_FACTOR_FAILURES = _number("SIGNATE_SECOND_FACTOR_FAILURES", 5)
 
 # --- GraphQL ----------------------------------------------------------------------------------
 # What one operation may ask for (graph.limits); docs/graphql-http.md says what each one counts.
@@ -291,6 +323,14 @@ SOCKETS = _number("SIGNATE_SOCKETS", 5000)
 SOCKETS_PER_ACTOR = _number("SIGNATE_SOCKETS_PER_ACTOR", 100)
 
 # --- members ----------------------------------------------------------------------------------
+# Who may make a tenant: "people" (everybody with an account) or "operators" (commands only); and
+# how many one person may own.
+TENANT_CREATION = _choice("SIGNATE_TENANT_CREATION", "people", "operators")
+TENANTS_PER_PERSON = _number("SIGNATE_TENANTS_PER_PERSON", 5)
+# Days between the wish to delete a tenant and its end.
+DELETION_GRACE_DAYS = _number("SIGNATE_DELETION_GRACE_DAYS", 30)
+# What answers questions for TXT records: a class as tenancy.dns.Resolver.
+DOMAIN_RESOLVER = "tenancy.dns.Resolver"
 # How long an invitation is good for, and how many a tenant may send in an hour.
 INVITATION_DAYS = _number("SIGNATE_INVITATION_DAYS", 7)
 INVITATIONS_PER_HOUR = _number("SIGNATE_INVITATIONS_PER_HOUR", 100)

@@ -6,7 +6,7 @@ from django.urls import include, path, re_path
 from assets.legacy.pages import no_page
 from assets.share_views import no_share, share
 from graph.view import graphql
-from tenancy import views as tenancy_views
+from tenancy.admin import site as operators
 
 
 def home(request: HttpRequest) -> HttpResponse:
@@ -39,8 +39,8 @@ handler500 = server_error
 urlpatterns = [
     path("", home),
     path("graphql", graphql, name="graphql"),
-    path("login/", tenancy_views.sign_in, name="login"),
-    path("logout/", tenancy_views.sign_out, name="logout"),
+    path("", include("tenancy.account_urls")),
+    path("admin/", operators.urls),
     path("healthz", healthz),
     path("media/", include("assets.urls")),
     path("share/<str:token>", share, name="share"),

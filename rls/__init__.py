@@ -2,24 +2,27 @@
 
 Owns the roles, the transaction-local context, the policies and the checks that they hold. Knows a
 column name, two setting names and SQL; knows nothing of tenants, people or assets. This list is
-the whole public interface: migrations use the operations, doors use `acting_as`, everything else
-reads `current_actor`.
+the whole public interface: migrations use the operations, doors use `acting_as` (or `fetch_one`,
+where one statement is all that happens behind it), everything else reads `current_actor`.
 """
 
 from rls.context import Acting, ContextError, acting_as, current_actor
 from rls.operations import (
     DefinerFunction,
+    FunctionView,
     GlobalTable,
     LookupColumns,
     TenantForeignKey,
     TenantWall,
     WorkerRetention,
 )
+from rls.reading import fetch_one
 
 __all__ = [
     "Acting",
     "ContextError",
     "DefinerFunction",
+    "FunctionView",
     "GlobalTable",
     "LookupColumns",
     "TenantForeignKey",
@@ -27,4 +30,5 @@ __all__ = [
     "WorkerRetention",
     "acting_as",
     "current_actor",
+    "fetch_one",
 ]

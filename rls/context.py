@@ -55,9 +55,20 @@ def current_actor() -> Acting:
     return actor
 
 
-def _set_local(using: str, actor: Acting | None, *, read_only: bool = False) -> None:
+def is_inside() -> bool:
+    """Return whether a door is open here."""
+    return _actor.get() is not None
+
+
+def context_of(actor: Acting | None) -> tuple[str, str]:
+    """Return the values of the two settings while `actor` acts: the tenant's, the person's."""
     tenant = str(actor.tenant_id) if actor and actor.tenant_id else ""
     user = str(actor.user_id) if actor and actor.user_id and actor.opens_own_rows else ""
+    return tenant, user
+
+
+def _set_local(using: str, actor: Acting | None, *, read_only: bool = False) -> None:
+    tenant, user = context_of(actor)
     settings = [(TENANT_SETTING, tenant), (USER_SETTING, user)]
     if read_only:
         settings.append(("transaction_read_only", "on"))

@@ -155,18 +155,35 @@ class GlobalTable(SqlOperation):
         policies: tuple[policies.Policy, ...] = (),
         worker: tuple[str, ...] = (),
         sequences: tuple[str, ...] = (),
+        replaces: GlobalTable | None = None,
     ) -> None:
-        """Declare `table`."""
+        """Declare `table`; `replaces` is how it was declared before, where it was."""
         self.table = table
         self.privileges = privileges
         self.select = select
         self.policies = policies
         self.worker = worker
         self.sequences = sequences
+        self.replaces = replaces
+
+    def _exchanged(self, old: GlobalTable, new: GlobalTable) -> list[str]:
+        """Return what makes the application's grants and policies of `old` those of `new`."""
+        table = policies.quote(self.table)
+        return [
+            *policies.grant_sql(self.table, new.privileges, columns=new.select),
+            *(
+                f"DROP POLICY {policies.quote(one.name)} ON {table}"
+                for one in old.policies
+                if one not in new.policies
+            ),
+            *(one.sql(self.table) for one in new.policies if one not in old.policies),
+        ]
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return the grants and the policies."""
         del models
+        if self.replaces is not None:
+            return self._exchanged(self.replaces, self)
         statements = policies.grant_sql(self.table, self.privileges, columns=self.select)
         if self.worker:
             statements += policies.grant_sql(self.table, self.worker, role=WORKER)
@@ -180,8 +197,10 @@ class GlobalTable(SqlOperation):
         return statements
 
     def backward_sql(self, models: Models) -> list[str]:
-        """Return what takes back policies and grants."""
+        """Return what takes back policies and grants, or restores those of before."""
         del models
+        if self.replaces is not None:
+            return self._exchanged(self, self.replaces)
         statements = policies.unwall_sql(self.table, tuple(policy.name for policy in self.policies))
         if self.worker:
             statements += policies.grant_sql(self.table, (), role=WORKER)
@@ -299,11 +318,19 @@ class DefinerFunction(SqlOperation):
 
     It runs as the look-up role, which may read only the columns that `LookupColumns` granted, with
     a pinned search_path; only `caller` may call it. A column hides an argument of the same name:
-    call arguments something else.
+    call arguments something else. `replaces` is the body that a function of the same signature has
+    had so far: code that knows the older one goes on while it is exchanged.
     """
 
     def __init__(
-        self, name: str, arguments: str, returns: str, body: str, *, caller: str = APP
+        self,
+        name: str,
+        arguments: str,
+        returns: str,
+        body: str,
+        *,
+        caller: str = APP,
+        replaces: str = "",
     ) -> None:
         """`arguments` and `returns` are SQL; `body` is one SQL query."""
         self.name = name
@@ -311,18 +338,24 @@ class DefinerFunction(SqlOperation):
         self.returns = returns
         self.body = body
         self.caller = caller
+        self.replaces = replaces
+
+    def _definition(self, verb: str, body: str) -> str:
+        return (
+            f"{verb} FUNCTION {self.name}({self.arguments}) RETURNS {self.returns} LANGUAGE sql "
+            "STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
+            f"AS $body$ {body} $body$"
+        )
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what creates the function and hands it to the look-up role."""
         del models
+        if self.replaces:
+            # Its owner and its grants stay.
+            return [self._definition("CREATE OR REPLACE", self.body)]
         signature = f"{self.name}({self.arguments})"
-        create = (
-            f"CREATE FUNCTION {signature} RETURNS {self.returns} LANGUAGE sql STABLE "
-            "SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp "
-            f"AS $body$ {self.body} $body$"
-        )
         return [
-            create,
+            self._definition("CREATE", self.body),
             f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC",
             f"GRANT EXECUTE ON FUNCTION {signature} TO {self.caller}",
             # Changing a function's owner asks that the new owner could have created it.
@@ -332,8 +365,10 @@ class DefinerFunction(SqlOperation):
         ]
 
     def backward_sql(self, models: Models) -> list[str]:
-        """Return what drops the function."""
+        """Return what drops the function, or gives it back the body it had."""
         del models
+        if self.replaces:
+            return [self._definition("CREATE OR REPLACE", self.replaces)]
         return [f"DROP FUNCTION {self.name}({self.arguments})"]
 
     def describe(self) -> str:
@@ -341,23 +376,65 @@ class DefinerFunction(SqlOperation):
         return f"Create the look-up {self.name}"
 
 
-class LookupColumns(SqlOperation):
-    """Let definer functions read these columns of every row of a table, across tenants."""
+class FunctionView(GlobalTable):
+    """Show the application what a look-up function tells as a view, to be filtered and sorted.
 
-    def __init__(self, table: str, columns: tuple[str, ...]) -> None:
+    The function decides what is told, to whom: the view reads as whoever asks.
+    """
+
+    def __init__(self, view: str, function: str) -> None:
+        """Make `view` of what `function`, which takes no arguments, returns."""
+        super().__init__(view, privileges=("SELECT",))
+        self.function = function
+
+    def forward_sql(self, models: Models) -> list[str]:
+        """Return what makes the view and grants reading it."""
+        del models
+        return [
+            (
+                f"CREATE VIEW {policies.quote(self.table)} WITH (security_invoker = true) AS "
+                f"SELECT * FROM {policies.quote(self.function)}()"
+            ),
+            *policies.grant_sql(self.table, self.privileges),
+        ]
+
+    def backward_sql(self, models: Models) -> list[str]:
+        """Return what drops it."""
+        del models
+        return [f"DROP VIEW {policies.quote(self.table)}"]
+
+    def describe(self) -> str:
+        """Return the line `migrate` and `sqlmigrate` print."""
+        return f"Show {self.function} as the view {self.table}"
+
+
+class LookupColumns(SqlOperation):
+    """Let definer functions read these columns of every row of a table, across tenants.
+
+    `added` are those of `columns` that an earlier migration did not grant; without, none were.
+    """
+
+    def __init__(
+        self, table: str, columns: tuple[str, ...], *, added: tuple[str, ...] = ()
+    ) -> None:
         """Grant `columns` of `table` to the look-up role."""
         self.table = table
         self.columns = columns
+        self.added = added
 
     def forward_sql(self, models: Models) -> list[str]:
         """Return what grants the columns and lets the look-up role past the wall, to read."""
         del models
-        return policies.lookup_sql(self.table, self.columns)
+        # The policy that lets it past the wall is the first one's.
+        return policies.lookup_sql(self.table, self.added or self.columns)[: 1 if self.added else 2]
 
     def backward_sql(self, models: Models) -> list[str]:
         """Return what takes it back."""
         del models
         table = policies.quote(self.table)
+        if self.added:
+            columns = ", ".join(map(policies.quote, self.added))
+            return [f"REVOKE SELECT ({columns}) ON {table} FROM {LOOKUP}"]
         return [
             f"DROP POLICY {policies.quote(self.table + '_lookup')} ON {table}",
             f"REVOKE ALL ON {table} FROM {LOOKUP}",

@@ -95,6 +95,19 @@ class Actor:
             raise TenantRequired
         return self.tenant_id
 
+    def oneself(self) -> UUID:
+        """Return the id of the person who acts for themselves, in whatever tenant or none.
+
+        Raises NotSignedIn, and PermissionDenied for everything that is not a person's own sign-in.
+        """
+        if not self.is_signed_in:
+            message = "Sign in to do this."
+            raise NotSignedIn(message)
+        if self.kind is not ActorKind.MEMBER or self.user_id is None:
+            message = "Only a person who signed in can do this with their own account."
+            raise PermissionDenied(message)
+        return self.user_id
+
 
 ANONYMOUS = Actor()
 

@@ -37,6 +37,9 @@ WAITING_SECONDS = 3600
 MOMENTARY = frozenset({"viewer reboot", "viewer shutdown"})
 MOMENTARY_SECONDS = 120
 MAX_COMMAND = 200
+# After these a player that listens shows something else in a moment, and says so.
+_SWITCHES = ("viewer next", "viewer previous", "viewer asset&")
+SETTLING_SECONDS = 2
 _WORDS = re.compile(rf"[^\x00-\x20\x7f-\x9f]{{1,{MAX_COMMAND}}}\Z")
 
 
@@ -59,6 +62,10 @@ def commands_channel(tenant_id: UUID, device: UUID) -> str:
 
 def _waiting_key(tenant_id: UUID, device: UUID) -> str:
     return tenant_key(tenant_id, "device", device, "waiting")
+
+
+def _settling_key(tenant_id: UUID, device: UUID) -> str:
+    return tenant_key(tenant_id, "device", device, "settling")
 
 
 def send_command(
@@ -109,9 +116,18 @@ def _deliver(tenant_id: UUID, devices: Sequence[UUID], text: str) -> None:
                 pipe.publish(commands_channel(tenant_id, device), text)
             listening = pipe.execute()
         away = [one for one, count in zip(devices, listening, strict=True) if not count]
+        if text.startswith(_SWITCHES):
+            _expect_news(client, tenant_id, set(devices) - set(away))
         _let_wait(client, tenant_id, away, text)
     except RedisError:
         logger.warning("Redis is away: %d players were not told %r", len(devices), text)
+
+
+def _expect_news(client: Any, tenant_id: UUID, devices: Iterable[UUID]) -> None:
+    with client.pipeline(transaction=False) as pipe:
+        for device in devices:
+            pipe.set(_settling_key(tenant_id, device), 1, ex=SETTLING_SECONDS)
+        pipe.execute()
 
 
 def _let_wait(client: Any, tenant_id: UUID, devices: Iterable[UUID], text: str) -> None:
@@ -137,6 +153,28 @@ def put_back(tenant_id: UUID, device: UUID, texts: Iterable[str]) -> None:
             _let_wait(client, tenant_id, [device], text)
     except RedisError:
         logger.warning("Redis is away: what a player was to be told is lost")
+
+
+def are_settling(tenant_id: UUID, devices: Sequence[UUID]) -> bool:
+    """Return whether one of these was just told to show something else, and has not said so yet."""
+    client = redis_client()
+    if client is None or not devices:
+        return False
+    try:
+        return bool(client.exists(*(_settling_key(tenant_id, device) for device in devices)))
+    except RedisError:
+        return False
+
+
+def note_settled(tenant_id: UUID, device: UUID) -> None:
+    """Keep that a player has said what it shows; to be called once that is committed."""
+    client = redis_client()
+    if client is None:
+        return
+    try:
+        client.delete(_settling_key(tenant_id, device))
+    except RedisError:
+        logger.warning("Redis is away: that a player has settled is not known")
 
 
 def take_waiting(tenant_id: UUID, device: UUID) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who asks: passwords, sessions and Basic credentials become an Identity, or a refusal.
+"""Who asks: passwords and Basic credentials become an Identity, or a refusal.
 
 Called by tenancy.middleware and the sign-in view. Reads password hashes through the one look-up
 that may, never through the ORM. An unknown user costs what a wrong password costs; failures are
@@ -11,7 +11,6 @@ import base64
 import hmac
 import json
 import logging
-import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,18 +20,17 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX, check_password
 from django.core import signing
 from django.core.cache import cache
 from django.db import connection
 from django.middleware.csrf import CsrfViewMiddleware
-from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.crypto import salted_hmac
 
 from rls import acting_as
 from tenancy.actors import person
-from tenancy.errors import NotSignedIn
+from tenancy.errors import NotSignedIn, SecondFactorRequired
 from tenancy.limits import FailureLimit, take
 from tenancy.models import User
 from tenancy.people import account_name, is_storable
@@ -50,8 +48,6 @@ _hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
 # Credentials that are being verified right now, each with how many requests wait for it.
 _verifying: dict[str, tuple[threading.Lock, int]] = {}
 _verifying_guard = threading.Lock()
-# What django.contrib.sessions makes.
-_SESSION_KEY = re.compile(r"[a-z0-9]{32}")
 
 per_account = FailureLimit(
     "account", settings.LOGIN_FAILURES_PER_ACCOUNT, settings.LOGIN_WINDOW_SECONDS
@@ -82,6 +78,9 @@ class MembershipState:
     tenant_is_active: bool
     role: str
     permissions: tuple[str, ...]
+    # Whether the tenant asks its members for a second factor, and whether this person has one.
+    requires_second_factor: bool = False
+    has_second_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,8 @@ class Identity:
     username: str
     credential_version: int
     memberships: tuple[MembershipState, ...]
+    # Of a browser that signed in.
+    session_id: UUID | None = None
 
 
 def identify(user_id: UUID, credential_version: int | None = None) -> Identity | None:
@@ -110,7 +111,12 @@ def identify(user_id: UUID, credential_version: int | None = None) -> Identity |
 
 
 def identity_from(
-    user_id: UUID, username: str, credential_version: int, memberships: Any
+    user_id: UUID,
+    username: str,
+    credential_version: int,
+    memberships: Any,
+    *,
+    session_id: UUID | None = None,
 ) -> Identity:
     """Return the identity in the columns that a look-up told."""
     if isinstance(memberships, str):
@@ -128,9 +134,12 @@ def identity_from(
                 tenant_is_active=m["tenant_is_active"],
                 role=m["role"],
                 permissions=tuple(m["permissions"]),
+                requires_second_factor=m["requires_second_factor"],
+                has_second_factor=m["has_second_factor"],
             )
             for m in memberships
         ),
+        session_id=session_id,
     )
 
 
@@ -324,37 +333,32 @@ def _verified(username: str, password: str, address: str, key: str) -> Identity:
     return identity
 
 
+def require_second_factor(membership: MembershipState, credential: str) -> None:
+    """Return when the tenant asks for no second factor, or the credential is as good as one.
+
+    A session of somebody who has one was opened with it. Raises SecondFactorRequired.
+    """
+    if not membership.requires_second_factor:
+        return
+    if not membership.has_second_factor:
+        message = (
+            "This tenant asks its members for a second factor. Set yours up, at "
+            "/account/second-factor/ or with the mutation beginSecondFactor; until then nothing "
+            "else is open to you here."
+        )
+        raise SecondFactorRequired(message, may_enrol=credential in {"session", "basic"})
+    if credential == "basic":
+        message = (
+            "This tenant asks its members for a second factor, which a username and password "
+            "cannot carry. Sign in with a browser, or use an API token or a device's secret."
+        )
+        raise SecondFactorRequired(message, may_enrol=False)
+
+
 def session_hash(user_id: UUID, credential_version: int) -> str:
     """Return what a session keeps to notice that the password has changed."""
     key = f"{user_id}:{credential_version}"
     return salted_hmac("signate.session", key, algorithm="sha256").hexdigest()
-
-
-def drop_malformed_session(request: HttpRequest) -> None:
-    """Forget a session cookie that no session of ours ever had, before anything looks it up.
-
-    A cookie can spell what PostgreSQL refuses (a NUL, by its octal escape), which is no reason to
-    fail.
-    """
-    key = request.session.session_key
-    if key is not None and not _SESSION_KEY.fullmatch(key):
-        request.session = type(request.session)()
-
-
-def session_identity(request: HttpRequest) -> Identity | None:
-    """Return who the session cookie belongs to; None without a live session."""
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
-        return None
-    try:
-        user_id = UUID(str(request.session.get(SESSION_KEY)))
-    except ValueError:
-        return None
-    identity = identify(user_id)
-    if identity is None:
-        return None
-    expected = session_hash(user_id, identity.credential_version)
-    given = str(request.session.get(HASH_SESSION_KEY, ""))
-    return identity if constant_time_compare(expected, given) else None
 
 
 class _CsrfCheck(CsrfViewMiddleware):

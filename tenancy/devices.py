@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from tenancy.audit import record, taken
 from tenancy.credentials import MembershipState
+from tenancy.device_memory import forget_devices, recall_device, remember_device
 from tenancy.errors import Conflict, NotFound
 from tenancy.events import Event, publish
 from tenancy.keys import Key, KeyKind, make_key
@@ -104,6 +105,7 @@ def rotate_device_secret(*, actor: Actor, device: UUID) -> tuple[Device, str]:
     row.secret_prefix, row.secret_digest = key.prefix, key.digest
     _save(row, actor, "secret_prefix", "secret_digest")
     _record(actor, "device.secret_rotated", row)
+    forget_devices(row.tenant_id)
     return row, secret
 
 
@@ -119,6 +121,7 @@ def revoke_device(*, actor: Actor, device: UUID) -> Device:
         row.revoked_at = timezone.now()
         _save(row, actor, "revoked_at")
         _record(actor, "device.revoked", row, before=taken(row, DEVICE_CLEANERS))
+        forget_devices(row.tenant_id)
     return row
 
 
@@ -144,18 +147,23 @@ def _record(actor: Actor, action: str, row: Device, **values: Any) -> None:
 def find_device(key: Key) -> MembershipState | None:
     """Return the device that a secret is of, as the one thing it may enter; None for a wrong one.
 
-    One statement, whether there is such a device or not.
+    Where it is remembered no statement; else one, whether there is such a device or not.
     """
+    known = recall_device(key.digest)
+    if known is not None:
+        return known
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT device_id, secret_digest, tenant_id, slug, domain, tenant_is_active "
-            "FROM device_by_prefix(%s)",
+            "SELECT device_id, secret_digest, tenant_id, slug, domain, tenant_is_active, version "
+            "FROM device_credential(%s)",
             [key.prefix],
         )
         rows = cursor.fetchall()
-    for device_id, digest, tenant_id, slug, domain, tenant_is_active in rows:
+    for device_id, digest, tenant_id, slug, domain, tenant_is_active, version in rows:
         if hmac.compare_digest(digest, key.digest):
-            return MembershipState(
+            found = MembershipState(
                 device_id, tenant_id, slug, domain, tenant_is_active, role="", permissions=()
             )
+            remember_device(key.digest, found, version)
+            return found
     return None

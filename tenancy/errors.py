@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "RATE_LIMITED"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     STORAGE_FULL = "STORAGE_FULL"
+    SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
     KEY_REUSED = "KEY_REUSED"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
 
@@ -117,6 +118,17 @@ class TenantRefused(DomainError):
     def __init__(self) -> None:
         """Say what to check."""
         super().__init__("There is no such tenant, or you are not a member of it.")
+
+
+class SecondFactorRequired(DomainError):
+    """The tenant asks its members for a second factor; `may_enrol` where one can be set up now."""
+
+    code = ErrorCode.SECOND_FACTOR_REQUIRED
+
+    def __init__(self, message: str, *, may_enrol: bool) -> None:
+        """Say what to do."""
+        super().__init__(message)
+        self.may_enrol = may_enrol
 
 
 class RateLimited(DomainError):

@@ -17,6 +17,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from rls import acting_as
+from tenancy.commands import note_settled
 from tenancy.errors import InvalidInput, NotFound, PermissionDenied
 from tenancy.events import tenant_key
 from tenancy.limits import redis_client
@@ -78,6 +79,9 @@ def record_heartbeat(*, actor: Actor, address: str, values: Mapping[str, Any]) -
     fields = [name for name, value in cleaned.items() if not is_same(getattr(row, name), value)]
     for name in fields:
         setattr(row, name, cleaned[name])
+    if "playing" in said:
+        tenant_id, key = row.tenant_id, row.pk
+        transaction.on_commit(lambda: note_settled(tenant_id, key), robust=True)
     now = timezone.now()
     seen = row.last_seen_at
     if fields or seen is None or seen < now - timedelta(seconds=SEEN_SECONDS):

@@ -74,12 +74,14 @@ def tenant_task(
     *,
     queue: str = "default",
     when_dead: Callable[..., None] | None = None,
+    also_suspended: bool = False,
 ) -> Callable[[TenantTask], Task[..., None, Any]]:
     """Declare a task by its function.
 
     `name` stays what it is for as long as jobs of it may be queued. `when_dead` is called like the
     task, with the last `error` too, when every attempt has failed: it leaves behind what people
-    are to know. Of a tenant that is suspended or gone nothing is done.
+    are to know. Of a tenant that is gone nothing is done, and of a suspended one only what is
+    declared `also_suspended`.
     """
 
     def declare(function: TenantTask) -> Task[..., None, Any]:
@@ -90,7 +92,8 @@ def tenant_task(
             began = time.monotonic()
             try:
                 actor = worker(_tenant_id(tenant))
-                if not is_active_tenant(actor.entered()):
+                is_active = is_active_tenant(actor.entered())
+                if is_active is None or not (is_active or also_suspended):
                     logger.warning("%s: the tenant is suspended or gone; nothing is done", name)
                     return
                 try:
@@ -168,18 +171,22 @@ def _own_tenant(actor: Actor) -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A task that is queued for every active tenant whenever `cron` says (in UTC)."""
+    """A task that is queued for tenants whenever `cron` says (in UTC).
+
+    `of` is the look-up that says for which: one that the worker's login may call.
+    """
 
     task: Task[..., None, Any]
     cron: str
+    of: str = "active_tenants"
 
 
 ROUNDS: list[Round] = []
 
 
-def for_every_tenant(task: Task[..., None, Any], *, cron: str) -> None:
-    """Have workers queue a job of `task` for each active tenant at those times.
+def for_every_tenant(task: Task[..., None, Any], *, cron: str, of: str = "active_tenants") -> None:
+    """Have workers queue a job of `task` for each active tenant, or those `of` tells, then.
 
     A tenant whose last one still waits gets no second one, and two never run at once.
     """
-    ROUNDS.append(Round(task, cron))
+    ROUNDS.append(Round(task, cron, of))

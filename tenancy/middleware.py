@@ -24,8 +24,7 @@ from tenancy.credentials import (
     basic_identity,
     basic_parts,
     client_address,
-    drop_malformed_session,
-    session_identity,
+    require_second_factor,
 )
 from tenancy.devices import find_device
 from tenancy.errors import (
@@ -33,22 +32,28 @@ from tenancy.errors import (
     ErrorCode,
     NotSignedIn,
     RateLimited,
+    SecondFactorRequired,
     TenantRefused,
     TenantRequired,
 )
 from tenancy.keys import Key, KeyKind, read_key
 from tenancy.logs import logged_path, request_id, tenant_label
 from tenancy.resolution import Host, MalformedHost, choose, parse_host
+from tenancy.sessions import session_identity
 from tenancy.tokens import find_token, note_used
 from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     GetResponse = Callable[[HttpRequest], HttpResponse]
 
 logger = logging.getLogger("signate.request")
-SIGN_IN_PATHS = frozenset({"/login/", "/logout/"})
+# Pages about people themselves. They work on every host: whoever is on one that they may not enter
+# can still sign out, or in as somebody else, or do what would let them in.
+ACCOUNT_PATHS = ("/login/", "/logout/", "/account/", "/reset/", "/sign-up/", "/invitations/")
+GRAPHQL_PATH = "/graphql"
 LEGACY_PATHS = "/api/"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}\Z")
 
@@ -57,13 +62,16 @@ class SignateRequest(HttpRequest):
     """What views see: a request that knows who asks. A type only: Django makes the object.
 
     `refusal` is there below LEGACY_PATHS only, when the credential or the tenant was refused.
+    `confined` is why the person may do nothing but set up a second factor, on GRAPHQL_PATH only.
     """
 
     actor: Actor
     credential: str
     host: Host
     id: str
+    session_id: UUID | None
     refusal: DomainError
+    confined: SecondFactorRequired | None
 
 
 def refusal(error: DomainError, request: HttpRequest | None = None) -> JsonResponse:
@@ -75,6 +83,7 @@ def refusal(error: DomainError, request: HttpRequest | None = None) -> JsonRespo
         ErrorCode.UNAUTHENTICATED: ("Authentication failed", 401),
         ErrorCode.RATE_LIMITED: ("Too many attempts", 429),
         ErrorCode.FORBIDDEN: ("Forbidden", 403),
+        ErrorCode.SECOND_FACTOR_REQUIRED: ("Second factor required", 403),
     }
     title, status = titles.get(error.code, ("Bad request", 400))
     response = JsonResponse(
@@ -222,9 +231,9 @@ class ActorMiddleware:
         Below LEGACY_PATHS a refusal is left to the endpoint.
         """
         request.actor, request.credential = ANONYMOUS, ""  # type: ignore[attr-defined]
+        request.session_id, request.confined = None, None  # type: ignore[attr-defined]
         if is_link(request):
             return self.get_response(request)
-        drop_malformed_session(request)
         identity = None
         try:
             scheme, words = _authorization(request)
@@ -273,7 +282,10 @@ class ActorMiddleware:
         if scheme == "basic":
             return basic_identity(*words, client_address(request)), "basic"
         identity = session_identity(request)
-        return identity, "session" if identity else ""
+        if identity is None:
+            return None, ""
+        request.session_id = identity.session_id  # type: ignore[attr-defined]
+        return identity, "session"
 
     def _device(self, request: Any, scheme: str, username: str, key: Key) -> Actor:
         del scheme
@@ -298,6 +310,7 @@ class ActorMiddleware:
         membership, request.chosen_by = self._chosen(request, (found.membership,))
         if membership is None:
             raise TenantRefused
+        require_second_factor(membership, "token")
         tenant_label.set(str(membership.tenant_id))
         request.token = found
         return found.actor()
@@ -328,12 +341,20 @@ class ActorMiddleware:
         try:
             membership, chosen_by = self._chosen(request, identity.memberships)
         except TenantRefused:
-            # On a host they may not enter, people can still sign out, or in as somebody else.
-            if request.path in SIGN_IN_PATHS:
+            if request.path.startswith(ACCOUNT_PATHS):
                 return person(identity.user_id)
             raise
         if membership is None:
             return person(identity.user_id)
+        try:
+            require_second_factor(membership, request.credential)
+        except SecondFactorRequired as error:
+            if request.path.startswith(ACCOUNT_PATHS):
+                return person(identity.user_id)
+            if error.may_enrol and request.path == GRAPHQL_PATH:
+                request.confined = error
+                return person(identity.user_id)
+            raise
         request.chosen_by = chosen_by
         tenant_label.set(str(membership.tenant_id))
         return member(identity.user_id, membership)

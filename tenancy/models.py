@@ -60,10 +60,18 @@ class Tenant(models.Model):
     domain = models.CharField(max_length=253, unique=True, null=True, blank=True)
     # A domain resolves from this moment on, and not before somebody proved to hold it.
     domain_verified_at = models.DateTimeField(null=True, blank=True)
+    # What somebody here wants to prove that they hold. Not unique: wanting keeps nobody else away.
+    requested_domain = models.CharField(max_length=253, default="", db_default="", blank=True)
+    # What the domain's TXT record has to say (tenancy.domains); made once.
+    domain_token = models.CharField(max_length=64, default="", db_default="", blank=True)
+    # Since when the record of the verified domain is not there any more.
+    domain_failing_since = models.DateTimeField(null=True, blank=True)
     database_name = models.CharField(max_length=115, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     is_active = models.BooleanField(default=True)
+    # From this moment on the worker may remove it with all that it has (tenancy.deletion).
+    deletes_at = models.DateTimeField(null=True, blank=True)
     subscription_tier = models.CharField(max_length=20, choices=Tier.choices, default=Tier.BASIC)
     max_devices = models.PositiveIntegerField(default=5)
     max_users = models.PositiveIntegerField(default=10)
@@ -144,6 +152,7 @@ class User(AbstractUser):
         constraints: ClassVar = [
             models.UniqueConstraint(Lower("username"), name="users_username_any_case")
         ]
+        indexes: ClassVar = [models.Index(Lower("email"), name="users_by_email")]
 
     def set_password(self, raw_password: str | None) -> NoReturn:
         """Refuse: it would set an attribute that no column keeps."""
@@ -190,6 +199,58 @@ class UserCredential(models.Model):
     def __str__(self) -> str:
         """Return whose it is, and nothing of what it is."""
         return f"credential of {self.user_id}"
+
+
+class SecondFactor(models.Model):
+    """A person's second factor: an authenticator app (TOTP), and recovery codes in its place.
+
+    The app's secret is not here: it follows from `salt` and SECRET_KEY (tenancy.second_factor).
+    Until `confirmed_at` it is only begun and asked of nobody.
+    """
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    salt = models.TextField()
+    # The newest time step (of 30 seconds) whose code was accepted: none of it or before is again.
+    last_step = models.BigIntegerField(default=0)
+    # Of those that are not used.
+    recovery_digests = ArrayField(models.TextField(), default=list, blank=True)
+    begun_at = models.DateTimeField(default=timezone.now)
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "second_factors"
+
+    def __str__(self) -> str:
+        """Return whose it is, and nothing of what it is."""
+        return f"second factor of {self.user_id}"
+
+
+class UserSession(models.Model):
+    """A browser that somebody signed in with; ending it is deleting the row.
+
+    The cookie names the row and is signed, so that a row alone opens nothing (tenancy.sessions). It
+    is void once `credential_version` is no longer the person's.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
+    credential_version = models.PositiveIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    user_agent = models.TextField(default="", blank=True)
+    # What the address was part of: `203.0.113.0/24`.
+    network = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "user_sessions"
+        indexes: ClassVar = [
+            models.Index(fields=["user", "last_seen_at", "id"], name="user_sessions_by_last_seen")
+        ]
+
+    def __str__(self) -> str:
+        """Return whose it is, by id."""
+        return f"session of {self.user_id}"
 
 
 class Membership(TenantOwned):
@@ -361,6 +422,26 @@ class Device(TenantOwned):
     def __str__(self) -> str:
         """Return what people call it."""
         return self.name
+
+
+class DeviceVersion(TenantOwned):
+    """Counts, for each tenant, the changes in who may enter as one of its devices.
+
+    Written by triggers on devices and tenants, and by nothing else; read by tenancy.device_memory.
+    """
+
+    version = models.BigIntegerField(default=0)
+
+    class Meta(TenantOwned.Meta):
+        db_table = "device_versions"
+        constraints: ClassVar = [
+            *TenantOwned.Meta.constraints,
+            models.UniqueConstraint(fields=["tenant"], name="device_versions_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        """Return whose count it is, by id."""
+        return f"version of the devices of {self.tenant_id}"
 
 
 class CapabilityKey(TenantOwned):
@@ -553,3 +634,7 @@ class AuditEntry(TenantOwned):
     def __str__(self) -> str:
         """Return what was done to what, by id."""
         return f"{self.action} {self.subject_id}"
+
+
+# Django looks for models in this module.
+from tenancy.registry import RegisteredPerson, RegisteredTenant  # noqa: E402, F401

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from rls import acting_as
 from tenancy.actors import person
 from tenancy.errors import Conflict, InvalidInput, NotFound
-from tenancy.models import User, UserCredential, violated
+from tenancy.models import User, UserCredential, UserSession, violated
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -93,16 +93,33 @@ def create_user(username: str, password: str, *, email: str = "") -> User:
     return user
 
 
-def set_password(user_id: UUID, password: str) -> None:
+def set_password(user_id: UUID, password: str, *, keep: UUID | None = None) -> None:
     """Change a person's password and void everything remembered under the old one.
 
-    Raises NotFound for nobody's id, InvalidInput when the password is too weak.
+    Of the sessions, `keep` alone stays. Raises NotFound for nobody's id, InvalidInput when the
+    password is too weak.
     """
     with acting_as(person(user_id)):
-        user = User.objects.filter(pk=user_id).first()
-        if user is None:
-            message = "There is no such person."
-            raise NotFound(message)
-        _check_password(password, user)
-        UserCredential.objects.filter(user_id=user_id).update(password=make_password(password))
-        User.objects.filter(pk=user_id).update(credential_version=F("credential_version") + 1)
+        store_password(user_id, password, keep=keep)
+
+
+def store_password(user_id: UUID, password: str, *, keep: UUID | None = None) -> None:
+    """Do what set_password does, inside a door of the person that is open already."""
+    user = User.objects.filter(pk=user_id).first()
+    if user is None:
+        message = "There is no such person."
+        raise NotFound(message)
+    _check_password(password, user)
+    UserCredential.objects.filter(user_id=user_id).update(password=make_password(password))
+    renew_credentials(user_id, keep=keep)
+
+
+def renew_credentials(user_id: UUID, *, keep: UUID | None = None) -> None:
+    """Void what was let in before: remembered Basic credentials, and every session but `keep`.
+
+    Inside a door of the person.
+    """
+    User.objects.filter(pk=user_id).update(credential_version=F("credential_version") + 1)
+    sessions = UserSession.objects.filter(user_id=user_id)
+    (sessions.exclude(pk=keep) if keep else sessions).delete()
+    sessions.update(credential_version=User.objects.filter(pk=user_id).values("credential_version"))

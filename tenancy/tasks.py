@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from tenancy.jobs import tenant_task
+from tenancy.jobs import for_every_tenant, tenant_task
 
 if TYPE_CHECKING:
     from tenancy.actors import Actor
@@ -17,3 +17,14 @@ def mail_invitation(*, actor: Actor, invitation: str, serial: int) -> None:
     from tenancy import invitations
 
     invitations.send_invitation(actor=actor, invitation=UUID(invitation), serial=serial)
+
+
+@tenant_task("tenancy.recheck_domain")
+def recheck_domain(*, actor: Actor) -> None:
+    """Look whether the tenant still holds its domain (tenancy.domains)."""
+    from tenancy import domains
+
+    domains.recheck_domain(actor=actor)
+
+
+for_every_tenant(recheck_domain, cron="23 4 * * *")

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
+from django.conf import settings as django_settings
 from django.db import IntegrityError, connection, transaction
 from uuid_utils.compat import uuid7
 
 from rls import acting_as
 from tenancy.actors import Actor, ActorKind
 from tenancy.audit import record, taken
+from tenancy.device_memory import forget_devices
 from tenancy.errors import (
     Conflict,
     DomainError,
@@ -29,6 +31,7 @@ from tenancy.errors import (
     InvalidInput,
     NotSignedIn,
     PermissionDenied,
+    QuotaExceeded,
 )
 from tenancy.events import Event, publish
 from tenancy.models import (
@@ -260,13 +263,17 @@ def create_tenant(
 ) -> Tenant:
     """Return a new tenant with its settings; `owner_id` (default: who acts) becomes its owner.
 
-    Raises NotSignedIn, Invalid for a bad name or slug, Conflict for a slug that is taken.
+    Raises NotSignedIn, PermissionDenied where only operators make tenants, Invalid for a bad name
+    or slug, Conflict for a slug that is taken, QuotaExceeded for a person who owns enough.
     """
     if not actor.is_signed_in:
         message = "Sign in to create a tenant."
         raise NotSignedIn(message)
     if actor.kind not in {ActorKind.MEMBER, ActorKind.OPERATOR}:
         message = "Only a person can create a tenant."
+        raise PermissionDenied(message)
+    if actor.kind is ActorKind.MEMBER and django_settings.TENANT_CREATION != "people":
+        message = "Tenants are made by the operators of this service: ask them."
         raise PermissionDenied(message)
     owner_id = owner_id or actor.user_id
     cleaned = clean_all({"name": name, "slug": slug}, TENANT_CLEANERS)
@@ -304,6 +311,8 @@ def _found(tenant: Tenant, actor: Actor, owner_id: UUID | None) -> None:
         permissions=granted(Role.OWNER),
     )
     with acting_as(founder, founding=True):
+        if actor.kind is ActorKind.MEMBER:
+            _require_room(founder.user_id)
         tenant.save(force_insert=True)
         TenantSettings.objects.create(tenant=tenant)
         if owner_id is not None:
@@ -319,6 +328,21 @@ def _found(tenant: Tenant, actor: Actor, owner_id: UUID | None) -> None:
                 "owner": owner_id,
             },
         )
+
+
+def _require_room(user_id: UUID | None) -> None:
+    """Return when the person of the open door may own one tenant more; raises QuotaExceeded.
+
+    Tenants that a person makes at once are made one after the other.
+    """
+    most = django_settings.TENANTS_PER_PERSON
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"own:{user_id}"])
+        cursor.execute("SELECT count(*) FROM my_memberships() WHERE role = 'owner'")
+        (owned,) = cursor.fetchone()
+    if owned >= most:
+        message = f"One person can own {most} tenants: hand one over, or ask the operators."
+        raise QuotaExceeded(message)
 
 
 def find_tenant(slug: str) -> UUID | None:
@@ -368,6 +392,8 @@ def update_tenant(*, actor: Actor, changes: Mapping[str, Any]) -> Tenant:
                 tenant.save(update_fields=[*changed, "updated_at"])
         except IntegrityError as error:
             raise _taken(error, tenant.slug) from error
+        if "slug" in changed:
+            forget_devices(tenant_id)
         record(
             actor,
             "tenant.updated",

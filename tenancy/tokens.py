@@ -83,17 +83,17 @@ def live_q() -> Q:
     return Q(revoked_at=None, expires_at__gt=timezone.now())
 
 
-def _member_of(actor: Actor) -> UUID:
-    """Return the membership of a person who acts themselves.
+def _member_of(actor: Actor) -> tuple[UUID, UUID]:
+    """Return the person who acts themselves and their membership.
 
     Raises PermissionDenied for any other credential: what was given a token or an address must not
     be able to outlive its end by making another one.
     """
     actor.entered()
-    if actor.kind is not ActorKind.MEMBER or actor.membership_id is None:
+    if actor.kind is not ActorKind.MEMBER or not actor.membership_id or not actor.user_id:
         message = "Only a member who signed in has API tokens and makes them."
         raise PermissionDenied(message)
-    return actor.membership_id
+    return actor.user_id, actor.membership_id
 
 
 @transaction.atomic
@@ -104,7 +104,7 @@ def create_token(*, actor: Actor, values: Mapping[str, Any]) -> tuple[ApiToken, 
     PermissionDenied for anybody but a member and for a permission that they do not hold, Invalid
     with every bad value, Conflict for one token too many.
     """
-    membership = _member_of(actor)
+    user, membership = _member_of(actor)
     defaults = {"name": None, "permissions": None, "expires_at": timezone.now() + LIFETIME}
     cleaned = clean_all({**defaults, **values}, TOKEN_CLEANERS)
     if not actor.permissions.issuperset(cleaned["permissions"]):
@@ -123,7 +123,7 @@ def create_token(*, actor: Actor, values: Mapping[str, Any]) -> tuple[ApiToken, 
         prefix=key.prefix,
         digest=key.digest,
         membership_id=membership,
-        user_id=actor.user_id,
+        user_id=user,
         **cleaned,
     )
     _record(actor, "token.created", row, after=taken(row, _AUDITED))
@@ -136,7 +136,7 @@ def rename_token(*, actor: Actor, token: UUID, name: str) -> ApiToken:
 
     Raises PermissionDenied for anybody but a member, NotFound, Invalid.
     """
-    membership = _member_of(actor)
+    _, membership = _member_of(actor)
     cleaned = clean_all({"name": name}, {"name": clean_name})
     row = _locked(token, membership_id=membership)
     if row.name != cleaned["name"]:
@@ -157,7 +157,8 @@ def revoke_token(*, actor: Actor, token: UUID) -> ApiToken:
     if actor.can("users.tokens"):
         row = _locked(token, tenant_id=actor.entered())
     else:
-        row = _locked(token, membership_id=_member_of(actor))
+        _, membership = _member_of(actor)
+        row = _locked(token, membership_id=membership)
     if row.revoked_at is None:
         row.revoked_at = timezone.now()
         row.save(update_fields=["revoked_at"])

@@ -82,7 +82,7 @@ _ROUND = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
 SELECT %(queue)s::text, task, -1, tenant_id || ':' || task, tenant_id || ':' || task,
        jsonb_build_object('tenant', tenant_id)
-FROM active_tenants(), CAST(%(task)s AS text) AS task
+FROM {of}(), CAST(%(task)s AS text) AS task
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
 """
 _FORGET = """
@@ -172,8 +172,9 @@ def _declare(queue: App, name: str, cron: str, work: Callable[[App], Awaitable[N
 
 
 async def go_round(queue: App, *, each: Round) -> None:
-    """Queue a job for each active tenant, but for those whose last one still waits."""
-    await queue.connector.execute_query_async(_ROUND, queue=each.task.queue, task=each.task.name)
+    """Queue a job for each tenant of the round, but for those whose last one still waits."""
+    statement = _ROUND.format(of=each.of)
+    await queue.connector.execute_query_async(statement, queue=each.task.queue, task=each.task.name)
 
 
 async def rescue(queue: App) -> None:

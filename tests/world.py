@@ -33,9 +33,10 @@ from tenancy.credentials import identify
 from tenancy.devices import register_device
 from tenancy.idempotency import Once
 from tenancy.members import add_member
-from tenancy.models import Invitation, Tenant
+from tenancy.models import Invitation, Tenant, UserSession
 from tenancy.people import create_user
 from tenancy.permissions import Role
+from tenancy.second_factor import begin_second_factor
 from tenancy.tenants import create_tenant, update_settings
 from tenancy.tokens import create_token
 
@@ -121,9 +122,20 @@ def _surround(place: Inhabited) -> None:
     """Make one row in each table around the assets of `place`."""
     now = datetime.now(UTC)
     reporter = {"reporter": Reporter.MEMBER, "reporter_id": place.owner.user_id}
+    # Begun and not confirmed: nobody is asked for a code.
+    begin_second_factor(actor=place.owner)
+    for actor in place.actors.values():
+        with acting_as(actor):
+            UserSession.objects.create(
+                user_id=actor.oneself(),
+                credential_version=1,
+                expires_at=now + timedelta(days=3650),
+                user_agent=place.marker,
+            )
     register_device(actor=place.owner, values={"name": f"{place.marker} lobby"})
-    values = {"name": f"{place.marker} program", "permissions": ["assets.view", "assets.edit"]}
-    create_token(actor=place.owner, values=values)
+    for actor, name in ((place.viewer, "reader"), (place.owner, "program")):
+        values = {"name": f"{place.marker} {name}", "permissions": ["assets.view"]}
+        create_token(actor=actor, values=values)
     create_capability(actor=place.owner, name=f"{place.marker} script")
     Invitation.objects.create(
         tenant=place.tenant,

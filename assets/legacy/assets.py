@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from assets.legacy import adding, commands, content, file_uploads
+from assets.legacy import adding, commands, content, file_uploads, listings
 from assets.legacy.addressing import addressed
 from assets.legacy.docs import Body, Doc, Reply, body_of, object_of, ref, text_of
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError, no_asset
 from assets.legacy.fields import is_storable
+from assets.legacy.listings import Listing
 from assets.legacy.negotiation import data_of, model_of
 from assets.legacy.ordering import number_listed, place_among_active, take_turn
 from assets.legacy.schemas import asset_of, assets_of, created, patched, replaced
@@ -55,15 +56,28 @@ def as_shown(call: Call, key: UUID) -> str:
 
 def listed(call: Call) -> Answer:
     """Answer every asset of the tenant in the order they were added in."""
-    rows = tenants_assets(call).in_insertion_order()
-    return Answer(raw=f"[{shown(call.version, rows, timezone.now(), zone_of(call))}]")
+    text = listings.listed(
+        Listing.ALL,
+        call.version,
+        timezone.now(),
+        zone_of(call),
+        tenant_id=call.actor.entered(),
+    )
+    return Answer(raw=f"[{text}]")
 
 
 def read(call: Call) -> Answer:
     """Answer one asset."""
-    name = call.path["asset_id"]
-    rows = tenants_assets(call).filter(asset_id=name)
-    text = shown(call.version, rows, timezone.now(), zone_of(call)) if is_storable(name) else ""
+    name, text = call.path["asset_id"], ""
+    if is_storable(name):
+        text = listings.listed(
+            Listing.ONE,
+            call.version,
+            timezone.now(),
+            zone_of(call),
+            tenant_id=call.actor.entered(),
+            asset_id=name,
+        )
     if not text:
         raise no_asset()
     return Answer(raw=text)

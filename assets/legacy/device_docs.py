@@ -96,7 +96,8 @@ CURRENT_ASSET = Doc(
         200: Reply("The asset; an empty list for none, or when no player tells.", _asset_or_none),
         404: Reply("The asset that a player shows is gone, or the device is.", ref("Detail")),
     },
-    _LATEST,
+    f"{_LATEST} But a player that is connected and was just told to show something else is waited "
+    "for, two seconds at most.",
 )
 INFO = Doc(
     _PLAYERS,

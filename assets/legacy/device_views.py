@@ -1,12 +1,13 @@
 """What a device says of itself and is told to do, as Anthias has it (SPEC section 7).
 
-Answered from the last heartbeat: nothing here waits for a player, and nothing touches the machine
-this runs on. Without a device in the address, what is shown is the player last heard of, and what
-is told is told to all of the tenant's.
+Answered from the last heartbeat, and nothing touches the machine this runs on. Nothing waits for a
+player, but for one that was just told to show something else. Without a device in the address,
+what is shown is the player last heard of, and what is told is told to all of the tenant's.
 """
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from assets.legacy.shapes import V1, V2, shown
 from assets.models import Asset
 from assets.player_settings import settings_of, zone_of
 from rls import acting_as
+from tenancy.commands import SETTLING_SECONDS, are_settling
 from tenancy.devices import ONLINE_SECONDS
 from tenancy.models import TenantSettings
 
@@ -61,6 +63,7 @@ BALENA = (
 NO_CEC = "No HDMI-CEC adapter detected on this device."
 UNREACHABLE = "Could not reach Screenly. Check this device's internet connection and try again."
 UNKNOWN_PROVIDER = "Unknown import provider."
+_PAUSE_S = 0.05
 NOT_HERE = "This is not available for players that are managed here."
 
 
@@ -70,8 +73,24 @@ def _is_online(device: Device, now: datetime) -> bool:
 
 
 def current_asset(call: Call) -> Answer:
-    """Answer with what is on the screen; `[]` for nothing, or nobody to know it."""
-    now = datetime.now(UTC)
+    """Answer with what is on the screen; `[]` for nothing, or nobody to know it.
+
+    A player that listens and was just told to show something else is waited for, as Anthias waits
+    for its viewer, for two seconds at most; no door is open meanwhile.
+    """
+    tenant_id, until = call.actor.entered(), time.monotonic() + SETTLING_SECONDS
+    while True:
+        with acting_as(call.actor, read_only=True):
+            now = datetime.now(UTC)
+            devices = [one for one in devices_of(call) if _is_online(one, now)]
+            # Asked first: what is read afterwards is what was said by then.
+            is_settled = not are_settling(tenant_id, [one.pk for one in devices])
+            if is_settled or time.monotonic() >= until:
+                return _current_asset(call, now)
+        time.sleep(_PAUSE_S)
+
+
+def _current_asset(call: Call, now: datetime) -> Answer:
     showing = [one for one in devices_of(call) if one.playing and _is_online(one, now)]
     if not showing:
         return Answer([])
@@ -155,6 +174,9 @@ def _telling(command: str, doc: Doc) -> Method:
 
 def display(call: Call) -> Answer:
     """Tell players with HDMI-CEC to switch their screens on or off; 503 where there is none."""
+    if call.actor.device_id is None:
+        # Before anything is said of what they can do.
+        call.actor.require("devices.control")
     state = call.path["state"]
     if state not in {"on", "off"}:
         raise LegacyError(400, {"message": "Invalid display state."})
@@ -247,7 +269,8 @@ def not_here(call: Call) -> Answer:
 
 _NOT_HERE = Method(not_here, "assets.view", docs.OLD, kind="refused")
 CURRENT_ASSET = Endpoint(
-    "Viewer Current Asset", {"GET": Method(current_asset, "assets.view", docs.CURRENT_ASSET)}
+    "Viewer Current Asset",
+    {"GET": Method(current_asset, "assets.view", docs.CURRENT_ASSET, streams=True)},
 )
 INFO = Endpoint("Info", {"GET": Method(info, "assets.view", docs.INFO)})
 REBOOT = Endpoint("Reboot", {"POST": _telling("reboot", docs.REBOOT)})

@@ -17,6 +17,7 @@ from tenancy.errors import (
     PermissionDenied,
     QuotaExceeded,
     RateLimited,
+    SecondFactorRequired,
     StorageFull,
     TenantRefused,
     TenantRequired,
@@ -56,6 +57,7 @@ def no_asset() -> LegacyError:
 _STATUSES: tuple[tuple[type[DomainError], int], ...] = (
     (NotSignedIn, 401),
     (PermissionDenied, 403),
+    (SecondFactorRequired, 403),
     (RateLimited, 429),
     (QuotaExceeded, 507),
     (Conflict, 409),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper
 
 from assets.legacy.errors import LegacyError
@@ -32,11 +31,14 @@ from assets.legacy.fields import (
     time_of_day,
 )
 from assets.querysets import CustomHeaders, RefreshInterval, active_q
+from assets.statements import Statement, compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
     from zoneinfo import ZoneInfo
+
+    from django.db.models import Q
 
     from assets.models import Asset
     from assets.querysets import AssetQuerySet
@@ -184,20 +186,27 @@ def shown(version: str, rows: AssetQuerySet, now: datetime, zone: ZoneInfo) -> s
 
     Dates are in `zone`, in which activity is judged too.
     """
+    is_utc = zone.key == "UTC"
+    statement = statement_of(version, rows, active_q(now, zone), is_utc=is_utc)
+    [(text,)] = statement.rows({}, zone.key)
+    return text or ""
+
+
+def statement_of(
+    version: str, rows: AssetQuerySet, active: Q, *, is_utc: bool, places: Collection[str] = ()
+) -> Statement:
+    """Return the statement behind `shown`; its last parameter is the name of the zone."""
     inner = rows.values(
         *_COLUMNS,
-        active=ExpressionWrapper(active_q(now, zone), output_field=BooleanField()),
+        active=ExpressionWrapper(active, output_field=BooleanField()),
         refresh=RefreshInterval("metadata"),
         headers=CustomHeaders("metadata"),
     )
-    statement, parameters = inner.query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT string_agg({_OBJECTS[version == V2, zone.key == 'UTC']}, ',') "  # noqa: S608 -- constants
-            f"FROM ({statement}) AS rows, (SELECT %s::text AS zone) AS at",
-            [*parameters, zone.key],
-        )
-        return cursor.fetchone()[0] or ""
+    around = (
+        f"SELECT string_agg({_OBJECTS[version == V2, is_utc]}, ',') "  # noqa: S608 -- constants
+        "FROM ({}) AS rows, (SELECT %s::text AS zone) AS at"
+    )
+    return compiled(inner, around, places=places)
 
 
 # --- what each version takes --------------------------------------------------------------------

@@ -12,7 +12,6 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
 from django.utils.http import parse_etags
 from redis.exceptions import RedisError
 
@@ -21,13 +20,13 @@ from assets.legacy.docs import Doc, Reply, Schema, object_of, ref, text_of
 from assets.legacy.endpoint import Answer, Call, Endpoint, Method
 from assets.legacy.errors import LegacyError
 from assets.legacy.fields import is_storable
+from assets.legacy.listings import playing
 from assets.legacy.playlist_memory import recall, remember
 from assets.legacy.schemas import FLAG
-from assets.legacy.shapes import V2, shown
+from assets.legacy.shapes import V2
 from assets.models import Asset
 from assets.player_settings import settings_of, zone_of
 from assets.reachability import is_checked
-from assets.schedule import deadline
 from assets.tasks import queue_check
 from rls import acting_as
 from tenancy.credentials import client_address
@@ -39,8 +38,6 @@ from tenancy.models import Device, TenantSettings
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-    from assets.querysets import AssetQuerySet
 
 VIEWER_SETTINGS = (
     "shuffle_playlist",
@@ -63,19 +60,13 @@ def playlist(call: Call) -> Answer:
     with acting_as(call.actor, read_only=True):
         device = Device.objects.get(pk=key)
         found = settings_of(TenantSettings.objects.get(tenant_id=tenant_id), device)
-        zone = zone_of(found)
-        rows = _rows_of(device)
-        ends = deadline(
-            rows.filter(
-                Q(end_date__gt=now) | Q(start_date__gt=now),
-                is_enabled=True,
-                start_date__isnull=False,
-                end_date__isnull=False,
-            ),
+        assets, ends = playing(
+            V2,
             now,
-            zone,
+            zone_of(found),
+            tenant_id=tenant_id,
+            tags=device.tags if device.only_tagged else None,
         )
-        assets = shown(V2, rows.active_at(now, zone).in_play_order(), now, zone)
     etag = _etag(assets, _iso(ends), str(found["shuffle_playlist"]))
     remember(tenant_id, key, version=recalled.version, etag=etag, deadline=ends)
     if _has(call, etag):
@@ -114,11 +105,6 @@ def _own_key(call: Call) -> UUID:
     key = call.actor.device_id
     assert key is not None  # noqa: S101 -- `player` admits nobody else
     return key
-
-
-def _rows_of(device: Device) -> AssetQuerySet:
-    rows = Asset.objects.filter(tenant_id=device.tenant_id)
-    return rows.filter(tags__overlap=device.tags) if device.only_tagged else rows
 
 
 def _is_due(tenant_id: UUID, asset: UUID) -> bool:

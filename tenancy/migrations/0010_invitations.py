@@ -98,7 +98,7 @@ def count_who_is_there(apps: object, schema_editor: BaseDatabaseSchemaEditor) ->
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("tenancy", "0008_audit"),
+        ("tenancy", "0009_device_versions"),
     ]
 
     operations = [

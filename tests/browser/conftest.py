@@ -6,22 +6,25 @@ the browser complains about fails the test that made it complain.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import socket
 import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
+from urllib.request import Request, urlopen
 
 import pytest
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
-from django.core.servers.basehttp import ThreadedWSGIServer
 from django.db import connections
 from django.test import override_settings
-from django.test.testcases import QuietWSGIRequestHandler
+from granian.constants import Interfaces
+from granian.server.embed import Server
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
@@ -29,8 +32,10 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from assets.importing import import_library
 from graph.graphiql import EXAMPLES
+from project.application import Application
 from tests import databases
 from tests.browser.presence import chromedriver, chromium
+from tests.conftest import basic
 from tests.world import PASSWORD, create_world
 
 if TYPE_CHECKING:
@@ -62,18 +67,31 @@ FLAGS = (
 
 @contextmanager
 def listening() -> Iterator[int]:
-    """Serve the project on a free port of 127.0.0.1, one thread per request; yield the port."""
-    application = WSGIHandler()
-    server = ThreadedWSGIServer(("127.0.0.1", 0), QuietWSGIRequestHandler)
-    server.set_app(application)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    """Serve the project, sockets too, on a free port of 127.0.0.1 as the demo does; yield it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    server = Server(
+        Application(WSGIHandler()),
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        log_enabled=False,
+    )
+    loop = asyncio.new_event_loop()
+
+    def serve() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(server.serve())
+
+    thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield server.server_port
+        yield port
     finally:
-        server.shutdown()
-        server.server_close()
+        loop.call_soon_threadsafe(server.stop)
         thread.join()
+        loop.close()
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +212,11 @@ class Browser:
 
     def run(self) -> dict[str, Any]:
         """Run the query in GraphiQL's editor; return the answer as it is shown."""
-        self.until(self._is_read, "GraphiQL does not read the query")
+        self.until(self.is_read, "GraphiQL does not read the query")
         self.find(".graphiql-execute-button").click()
-        return self.until(self._answer, "no answer")
+        return self.until(self.answer, "no answer")
 
-    def _is_read(self) -> bool:
+    def is_read(self) -> bool:
         """Return whether GraphiQL knows which operation stands there; it looks a moment later."""
         name = self.driver.execute_script(
             "return document.querySelector('.graphiql-query-editor .CodeMirror')"
@@ -206,11 +224,23 @@ class Browser:
         )
         return not name or f" {name} " in self.query()
 
-    def _answer(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
+        """Return the answer that GraphiQL shows; nothing while there is none."""
         script = "return document.querySelector('.result-window .CodeMirror').CodeMirror.getValue()"
         text = self.driver.execute_script(script)
         answer: dict[str, Any] = json.loads(text) if text else {}
         return answer
+
+    def elsewhere(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Return what acme's manager is answered, who has another client."""
+        request = Request(
+            f"http://127.0.0.1:{self.port}/graphql",
+            json.dumps({"query": query, "variables": variables}).encode(),
+            {"Content-Type": "application/json", **basic("acme-manager")},
+        )
+        with urlopen(request, timeout=PATIENCE_SECONDS) as response:  # noqa: S310
+            data: dict[str, Any] = json.load(response)["data"]
+        return data
 
     def complaints(self) -> list[str]:
         """Return what the console holds beyond what was expected, and empty it.

@@ -84,7 +84,7 @@ def test_the_first_query_shows_the_tenants_library(graphiql: Browser) -> None:
 
 def test_every_example_is_a_tab_and_in_the_menu(graphiql: Browser) -> None:
     tabs = graphiql.texts(".graphiql-tab-button")
-    assert tabs == ["Assets", "Me", "Playlist", "CreateAsset"]
+    assert tabs == ["Assets", "Me", "Playlist", "CreateAsset", "Live"]
     graphiql.example("Me")
     assert graphiql.texts(".graphiql-tab-active .graphiql-tab-button") == ["Me"]
     answer = graphiql.run()
@@ -92,11 +92,12 @@ def test_every_example_is_a_tab_and_in_the_menu(graphiql: Browser) -> None:
     assert answer["data"]["me"]["username"] == "acme-owner"
 
     graphiql.find(".graphiql-tab-active .graphiql-tab-close").click()
-    graphiql.until(lambda: len(graphiql.texts(".graphiql-tab-button")) == 3, "not closed")
+    graphiql.until(lambda: len(graphiql.texts(".graphiql-tab-button")) == 4, "not closed")
     graphiql.example("Me")
     graphiql.until(
         lambda: (
-            graphiql.texts(".graphiql-tab-button") == ["Assets", "Playlist", "CreateAsset", "Me"]
+            graphiql.texts(".graphiql-tab-button")
+            == ["Assets", "Playlist", "CreateAsset", "Live", "Me"]
         ),
         "the tab is not named",
     )
@@ -115,6 +116,38 @@ def test_a_mutation_by_cookie_carries_the_csrf_token(graphiql: Browser) -> None:
     graphiql.write(f"mutation {{ deleteAssets(input: {{ids: {ids}}}) {{ deletedIds }} }}")
     answer = graphiql.run()
     assert answer["data"]["deleteAssets"]["deletedIds"] == json.loads(ids)
+
+
+def test_a_subscription_tells_what_another_client_changes(graphiql: Browser) -> None:
+    graphiql.example("Live")
+    graphiql.until(graphiql.is_read, "GraphiQL does not read the query")
+    graphiql.find(".graphiql-execute-button").click()
+    graphiql.until(
+        lambda: graphiql.find("#notice").text.startswith("Waiting for changes."), "no socket"
+    )
+    name = "Somebody else's"
+    asset = graphiql.elsewhere(
+        "mutation($name: String!) { createAsset(input: "
+        '{name: $name, uri: "https://example.com/live"}) { asset { id assetId } } }',
+        name=name,
+    )["createAsset"]["asset"]
+    told = graphiql.until(graphiql.answer, "nothing is told")
+    assert told["data"]["assetsChanged"] == {
+        "kind": "CREATED",
+        "all": False,
+        "assets": [{"assetId": asset["assetId"], "name": name}],
+    }
+    graphiql.elsewhere(
+        "mutation($ids: [ID!]!) { deleteAssets(input: {ids: $ids}) { deletedIds } }",
+        ids=[asset["id"]],
+    )
+    graphiql.until(
+        lambda: graphiql.answer()["data"]["assetsChanged"]["kind"] == "DELETED",
+        "the second change is not told",
+    )
+    # Until the person stops it; then the page says nothing more.
+    graphiql.find(".graphiql-execute-button").click()
+    graphiql.until(lambda: not graphiql.find("#notice").text, "the socket stays")
 
 
 def test_the_schema_is_documented_beside_the_editor(graphiql: Browser) -> None:

@@ -12,10 +12,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from assets.models import Asset, new_asset_id
+from graph import compiled
 from rls import acting_as
+from tests.graph.roads import Roads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pytest_django import Settings
 
     from tests.world import Inhabited
 
@@ -73,6 +77,27 @@ def all_assets(place: Inhabited) -> list[dict[str, Any]]:
     """Return every row of the tenant's assets, to be compared before and after."""
     with acting_as(place.owner):
         return [dict(row) for row in Asset.objects.order_by("pk").values()]
+
+
+@pytest.fixture
+def executor(settings: Settings) -> None:
+    """Let resolvers answer every query, for tests of what they read."""
+    settings.COMPILED_READS = False
+
+
+@pytest.fixture
+def roads(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Roads:
+    """Both roads of a query, with a note of what the compiled one answered."""
+    answers: list[compiled.Answer] = []
+    answer = compiled.answer
+
+    def noted(*args: Any) -> compiled.Answer:
+        found = answer(*args)
+        answers.append(found)
+        return found
+
+    monkeypatch.setattr(compiled, "answer", noted)
+    return Roads(settings, answers)
 
 
 @pytest.fixture

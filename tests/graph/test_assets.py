@@ -416,6 +416,7 @@ def test_assets_by_their_ids(varied: Inhabited, gql: Callable[..., Graph]) -> No
     assert error["extensions"] == {"code": "INVALID", "field": ["filter", "ids", "2"]}
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_filter_holds_for_the_count_and_for_the_next_page(
     library: Callable[..., list[Asset]], gql: Callable[..., Graph]
 ) -> None:
@@ -557,6 +558,7 @@ def test_a_page_with_tenant_and_creators_costs_the_same_for_five_and_for_fifty(
     assert len(creators) == 5
 
 
+@pytest.mark.usefixtures("executor")
 def test_the_third_page_costs_what_the_first_does(
     library: Callable[..., list[Asset]], gql: Callable[..., Graph]
 ) -> None:
@@ -572,6 +574,7 @@ def test_the_third_page_costs_what_the_first_does(
         after = found["pageInfo"]["endCursor"]
 
 
+@pytest.mark.usefixtures("executor")
 @pytest.mark.parametrize("name", SCALARS)
 def test_a_field_alone_is_one_statement_for_a_page(
     acme: Inhabited, gql: Callable[..., Graph], name: str
@@ -585,6 +588,7 @@ def test_a_field_alone_is_one_statement_for_a_page(
     assert len(edges) == 3
 
 
+@pytest.mark.usefixtures("executor")
 def test_only_what_is_selected_is_read(acme: Inhabited, gql: Callable[..., Graph]) -> None:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext

@@ -97,6 +97,7 @@ def test_only_owners_and_admins_read_it(
         ({"actionPrefix": "th"}, ["thing.seen"]),
         ({"actionPrefix": "capability."}, ["capability.created"]),
         ({"subjects": ["Tenant", "Device"]}, ["device.registered", "tenant.created"]),
+        ({"subjects": ["ApiToken"]}, ["token.created"] * 2),
         ({"labelPrefix": "acme-mark thi"}, ["thing.seen"]),
         ({"labelPrefix": "ACME-mark T", "subjects": ["Device"]}, []),
         ({"credentials": ["SESSION"]}, []),
@@ -117,7 +118,10 @@ def test_filters(
 
 def test_filters_by_who_and_what(acme: Inhabited, gql: Callable[..., Graph]) -> None:
     graph = gql("acme-owner")
-    assert actions(graph, userId=to_base64("User", acme.viewer.user_id)) == ["thing.seen"]
+    assert actions(graph, userId=to_base64("User", acme.viewer.user_id)) == [
+        "thing.seen",
+        "token.created",
+    ]
     assert actions(graph, subjectId=to_base64("Tenant", acme.tenant.pk)) == ["tenant.created"]
     answer = graph(LOG, filter={"userId": "nonsense"})
     assert answer["errors"][0]["extensions"]["code"] == "INVALID"

@@ -423,6 +423,7 @@ def test_tenants_page_in_every_order(
 # --- what it costs --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_page_is_one_statement_and_its_count_another(
     gql: Callable[..., Graph], library: Callable[..., list[Asset]]
 ) -> None:

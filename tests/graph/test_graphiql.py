@@ -59,7 +59,7 @@ def test_the_policy_allows_no_inline_script_no_other_host_and_no_frame(
         "script-src": "'self'",
         "font-src": "data:",
         "img-src": "'self' data:",
-        "connect-src": "'self'",
+        "connect-src": f"'self' wss://acme.{PLATFORM}",
         "form-action": "'self'",
         "base-uri": "'none'",
         "frame-ancestors": "'none'",

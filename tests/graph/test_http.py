@@ -9,7 +9,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.middleware.csrf import get_token
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from graph import requests
 from graph.context import Rows
@@ -373,6 +374,17 @@ def test_text_is_sent_as_it_is(client: Client, acme: Inhabited) -> None:
         },
     )
     assert "日本語 🎉" in post(client, {"query": "{ tenant { name } }"}).content.decode()
+
+
+def test_debugging_is_told_what_an_answer_took_and_nobody_else(client: Client) -> None:
+    query = {"query": "{ tenant { name } }"}
+    assert "debug" not in post(client, query).json()["extensions"]
+    with override_settings(DEBUG=True), CaptureQueriesContext(connection):
+        response = post(client, query, **{"X-Request-ID": "debugging"})
+    debug = response.json()["extensions"]["debug"]
+    assert debug.pop("milliseconds") >= 0
+    assert debug.pop("statements") >= 1
+    assert debug == {"requestId": "debugging"}
 
 
 # --- tenants --------------------------------------------------------------------------------------

@@ -157,6 +157,7 @@ def test_an_address_is_ones_own_or_for_who_may_view_users(
         }
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_page_of_members_costs_the_same_for_six_and_for_twenty(
     acme: Inhabited, gql: Callable[..., Graph]
 ) -> None:

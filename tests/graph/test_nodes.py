@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 IDS = """
 {
-  me { id membership { id user { id } } }
+  me { id membership { id user { id } } sessions(first: 1) { edges { node { id } } } }
   tenant { id settings { id } }
   apiTokens(first: 1) { edges { node { id } } }
   assets(first: 1) { edges { node { id } } }
@@ -53,6 +53,7 @@ def own_ids(graph: Graph) -> dict[str, str]:
         "TenantSettings": data["tenant"]["settings"]["id"],
         "UploadSession": data["uploads"]["edges"][0]["node"]["id"],
         "User": data["me"]["membership"]["user"]["id"],
+        "UserSession": data["me"]["sessions"]["edges"][0]["node"]["id"],
         "Viewer": data["me"]["id"],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from hashlib import md5, sha256
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,7 @@ def test_a_manifest_takes_the_place_of_the_one_before(
         # What was read is believed for a minute.
         call_command("trust_documents", "app", "--remove", stdout=StringIO())
         assert "data" in post(client, {"documentId": MD5}).json()
-        now = trusted.time.monotonic
+        now = time.monotonic
         monkeypatch.setattr("graph.trusted.time.monotonic", lambda: now() + 61)
         assert codes(post(client, {"documentId": MD5})) == ["PERSISTED_QUERY_NOT_IN_LIST"]
 
@@ -178,8 +179,10 @@ def test_another_client_cannot_have_another_document_of_the_same_id(
 
 def _the_application_itself_trusts_nothing() -> None:
     for statement in (
-        "INSERT INTO trusted_documents (client, document_id, name, text, digest, created_at) "
-        "VALUES ('web', 'x', '', '{ me { id } }', '', now())",
+        (
+            "INSERT INTO trusted_documents (client, document_id, name, text, digest, created_at) "
+            "VALUES ('web', 'x', '', '{ me { id } }', '', now())"
+        ),
         "UPDATE trusted_documents SET text = ''",
         "DELETE FROM trusted_documents",
     ):

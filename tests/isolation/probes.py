@@ -174,9 +174,11 @@ TENANT_PROBES = (read, read_without_a_door, count, update, delete, insert, move)
 NEEDED = {update: "UPDATE", delete: "DELETE", insert: "INSERT", move: "UPDATE"}
 # Tables that belong to no tenant and are walled by policies of their own.
 GLOBAL_ROWS = {
-    "tenants": (read, read_without_a_door, update),
+    "tenants": (read, read_without_a_door, update, delete),
     "users": (read, read_without_a_door, update),
     "user_credentials": (read, read_without_a_door, update),
+    "second_factors": (read, read_without_a_door, update, delete),
+    "user_sessions": (read, read_without_a_door, update, delete),
     "procrastinate_jobs": (read, read_without_a_door, queue),
     "procrastinate_events": (note,),
 }

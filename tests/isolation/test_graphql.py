@@ -37,8 +37,10 @@ from tenancy.models import (
     Device,
     Invitation,
     Membership,
+    SecondFactor,
     Tenant,
     TenantSettings,
+    UserSession,
 )
 from tests import databases
 from tests.conftest import PLATFORM, Graph, basic
@@ -216,6 +218,14 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
             "mutation($id: ID!) { revokeCapability(input: {id: $id}) "
             f"{{ capability {{ id name }} {FAULTS} }} }}"
         ),
+    ),
+    "Mutation.endSession.input.id": (
+        ("UserSession",),
+        f"mutation($id: ID!) {{ endSession(input: {{id: $id}}) {{ endedId {FAULTS} }} }}",
+    ),
+    "Mutation.endOtherSessions.input.keep": (
+        ("UserSession",),
+        f"mutation($id: ID!) {{ endOtherSessions(input: {{keep: $id}}) {{ ended {FAULTS} }} }}",
     ),
     "Query.device.id": (
         ("Device",),
@@ -416,6 +426,9 @@ def foreign_id(kind: str, place: Inhabited) -> str:
         return to_base64(kind, place.tenant.pk)
     if kind in {"User", "Viewer"}:
         return to_base64(kind, place.viewer.user_id)
+    if kind == "UserSession":
+        with acting_as(place.owner):
+            return to_base64(kind, UserSession.objects.latest("pk").pk)
     models_: dict[str, type[Model]] = {
         "ApiToken": ApiToken,
         "AuditEntry": AuditEntry,
@@ -443,6 +456,7 @@ def nobodys_id(kind: str) -> str:
 def rows_of(place: Inhabited) -> dict[str, list[dict[str, Any]]]:
     """Return every tenant-owned row of `place` and its tenant's, read through its own door."""
     models: list[type[Model]] = [*filter(is_tenant_owned, apps.get_models()), Tenant]
+    models += [UserSession, SecondFactor]
     with acting_as(place.owner):
         return {
             model.__name__: list(model._default_manager.order_by("pk").values()) for model in models

@@ -41,7 +41,8 @@ def foreign_row(table: str, world: World) -> dict[str, Any]:
         assert found is not None
         return {"id": found[0]}
     if table in GLOBAL_ROWS:
-        key = {"user_credentials": "user_id"}.get(table, "id")
+        of_people = {"user_credentials", "second_factors", "user_sessions"}
+        key = "user_id" if table in of_people else "id"
         owner = {"tenants": world.globex.tenant.id}.get(table, world.globex.owner.user_id)
         return {key: owner}
     with (

@@ -12,6 +12,7 @@ from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisAway
 from strawberry.relay import to_base64
 
+from assets.legacy import device_views
 from assets.legacy.commands import send
 from rls import acting_as
 from tenancy import commands
@@ -97,6 +98,63 @@ def test_one_that_listens_is_told_at_once(
         tell(django_capture_on_commit_callbacks, player, "next")
         assert channel.get_message(timeout=5)["data"] == b"viewer next"
     assert waiting(player) == []
+
+
+@pytest.mark.parametrize("says", ["what it shows", "nothing"])
+def test_what_is_on_the_screen_is_asked_of_one_that_was_just_told(
+    acme: Inhabited,
+    client_of: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Committing,
+    says: str,
+) -> None:
+    player, url = add_player(acme), "/api/v1/viewer_current_asset"
+    before, after = (one.asset_id for one in acme.assets[:2])
+
+    def beat(playing: str) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            player.client.post(
+                "/api/v2/device/heartbeat", {"playing": playing}, content_type="application/json"
+            )
+
+    class Clock:
+        """A time that goes on only by waiting, in which the player may report."""
+
+        now, waits = 0.0, 0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+            self.waits += 1
+            if self.waits == 3 and says == "what it shows":
+                beat(after)
+
+    clock = Clock()
+    monkeypatch.setattr(device_views, "time", clock)
+    # However slow this machine is.
+    monkeypatch.setattr(commands, "SETTLING_SECONDS", 60)
+    beat(before)
+    client = redis_client()
+    assert client is not None
+    with client.pubsub() as channel:
+        channel.subscribe(commands_channel(acme.tenant.pk, player.key))
+        assert channel.get_message(timeout=5)["type"] == "subscribe"
+        tell(django_capture_on_commit_callbacks, player, "reload")
+        assert client_of("acme-viewer").get(url).json()["asset_id"] == before
+        assert clock.waits == 0
+        tell(django_capture_on_commit_callbacks, player, f"asset&{after}")
+    shown = client_of("acme-viewer").get(url).json()["asset_id"]
+    if says == "nothing":
+        # Two seconds at most.
+        assert (shown, clock.waits) == (before, 40)
+        return
+    assert (shown, clock.waits) == (after, 3)
+    # Once it has said so nobody waits any more; nor for one that hears of it later.
+    tell(django_capture_on_commit_callbacks, player, f"asset&{before}")
+    assert client_of("acme-viewer").get(url).json()["asset_id"] == after
+    assert clock.waits == 3
 
 
 def test_nothing_is_told_of_what_was_rolled_back(

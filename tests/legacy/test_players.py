@@ -208,6 +208,17 @@ def test_an_unchanged_poll_touches_no_assets(acme: Inhabited) -> None:
     assert len(looked) == 3
 
 
+def test_a_poll_without_news_asks_no_database_at_all(acme: Inhabited) -> None:
+    add_assets(acme, 3)
+    player = add_player(acme)
+    for client in (player.client, player.basic, player.bearer):
+        etag = client.get(PLAYLIST)["ETag"]
+        client.get(PLAYLIST, headers={"If-None-Match": etag})
+        with CaptureQueriesContext(connection) as captured:
+            response = client.get(PLAYLIST, headers={"If-None-Match": etag})
+        assert (response.status_code, captured.captured_queries) == (304, [])
+
+
 def test_whatever_changes_it_is_told_on_the_next_poll(
     acme: Inhabited, django_capture_on_commit_callbacks: Committing
 ) -> None:

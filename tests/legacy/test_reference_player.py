@@ -165,6 +165,25 @@ def test_it_obeys(
     assert scene.player.wants_to_end == "reboot"
 
 
+def test_it_shows_what_was_just_added_when_it_is_told_to_and_says_so(
+    scene: Scene, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    assert scene.at(0) == "A"
+    scene.assets += add_assets(scene.place, 1, name="", duration=5, play_order=3)
+    with (
+        django_capture_on_commit_callbacks(execute=True),
+        acting_as(scene.place.owner) as actor,
+    ):
+        scene.assets[3] = update_asset(actor=actor, asset=scene.assets[3].pk, changes={"name": "D"})
+    scene.player.hear("viewer asset&nothing-here", scene.start + timedelta(seconds=1))
+    assert scene.at(1) == "A"
+    scene.player.hear(
+        f"viewer asset&{scene.assets[3].asset_id}", scene.start + timedelta(seconds=2)
+    )
+    assert scene.at(2) == "D"
+    assert scene.registered.row.playing == scene.assets[3].asset_id
+
+
 def test_it_follows_changes_and_keeps_no_file_too_many(
     scene: Scene, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:

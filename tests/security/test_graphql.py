@@ -17,9 +17,11 @@ import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 from graphql import get_introspection_query
+from graphql.validation.rules import overlapping_fields_can_be_merged
 
 from graph import documents, limits
 from graph.context import Context
+from graph.measuring import measure
 from graph.schema import schema
 from tenancy.budgets import Budget
 from tests.conftest import PLATFORM, basic, unchanged
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from tests.conftest import Graph
     from tests.world import Inhabited, World
 
 # A document has no more tokens than that, and no node without one.
@@ -48,7 +49,7 @@ def client(client_of: Callable[..., Client]) -> Client:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The nodes that each measuring of the test looked at; no document is known before."""
     documents.forget()
-    measure, seen = limits.measure, []
+    seen: list[int] = []
 
     def counted(*arguments: Any) -> Any:
         found = measure(*arguments)
@@ -72,6 +73,7 @@ def refusal(response: Any) -> dict[str, Any]:
     assert len(response.content) < MAX_ANSWER
     body = response.json()
     assert body.keys() == {"errors"}
+    error: dict[str, Any]
     [error] = body["errors"]
     return error
 
@@ -220,14 +222,12 @@ def test_validation_gives_up_on_what_is_dear_to_compare(client: Client) -> None:
     fields = " ".join(f"f{n}: id" for n in range(2))
     fragments = " ".join(f"fragment F{n} on Viewer {{ {fields} }}" for n in range(14))
     spreads = " ".join(f"...F{n}" for n in range(14))
-    with mock.patch.object(
-        documents.overlapping_fields_can_be_merged, "MAX_COMPLEXITY_BUDGET", 100
-    ):
+    with mock.patch.object(overlapping_fields_can_be_merged, "MAX_COMPLEXITY_BUDGET", 100):
         documents.forget()
         body = post(client, f"{{ me {{ {spreads} }} }} {fragments}").json()
     documents.forget()
     assert "Validation aborted." in {error["message"] for error in body["errors"]}
-    assert documents.overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET <= 20_000
+    assert overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET <= 20_000
 
 
 def test_a_document_of_many_faults_is_told_of_some(client: Client) -> None:
@@ -262,7 +262,12 @@ NESTED = (
     ],
 )
 def test_pages_inside_pages_cost_their_product(
-    world: World, client: Client, sizes: tuple[str, str], variables: dict[str, int], is_fine: bool
+    world: World,
+    client: Client,
+    sizes: tuple[str, str],
+    variables: dict[str, int],
+    *,
+    is_fine: bool,
 ) -> None:
     del world
     declared = {"$n": "($n: Int)", "$m": "($m: Int = 100)"}.get(sizes[0], "")
@@ -401,7 +406,7 @@ def test_batches_are_refused_and_nothing_of_them_runs(
     assert all_assets(acme) == before
 
 
-WRONG = [
+WRONG: list[Any] = [
     None, True, 0, -1, 2**31, 2**63, 2**200, 1e308, 1.5, "", " ", "\u202e", "İ", "x" * 5_000,
     "9999-99-99T99:99:99Z", "-0001-01-01T00:00:00Z", "10000-01-01T00:00:00Z", [], [None], {},
     {"a": 1}, [[[[]]]],
@@ -413,10 +418,14 @@ TYPED = (
     "query($v: AssetFilter) { assets(filter: $v) { totalCount } }",
     "query($v: DateTime) { assets(filter: {createdAt: {after: $v}}) { totalCount } }",
     "mutation($v: CreateAssetInput!) { createAsset(input: $v) { errors { code } } }",
-    "mutation($v: DateTime) { createAsset(input: "
-    '{name: "a", uri: "https://e.com", startDate: $v, endDate: $v}) { errors { code } } }',
-    "mutation($v: Int) { createAsset(input: "
-    '{name: "a", uri: "https://e.com", duration: $v}) { errors { code } } }',
+    (
+        "mutation($v: DateTime) { createAsset(input: "
+        '{name: "a", uri: "https://e.com", startDate: $v, endDate: $v}) { errors { code } } }'
+    ),
+    (
+        "mutation($v: Int) { createAsset(input: "
+        '{name: "a", uri: "https://e.com", duration: $v}) { errors { code } } }'
+    ),
     "mutation($v: JSON) { updateTenantSettings(input: {integrations: $v}) { errors { code } } }",
 )
 
@@ -593,7 +602,7 @@ def test_a_page_of_a_foreign_origin_reads_and_changes_nothing(
     ],
 )
 def test_pages_of_origins_that_the_operator_named_read(
-    world: World, client_of: Callable[..., Client], origin: str, is_allowed: bool
+    world: World, client_of: Callable[..., Client], origin: str, *, is_allowed: bool
 ) -> None:
     del world
     client = client_of("acme-owner")

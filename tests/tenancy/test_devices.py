@@ -116,7 +116,7 @@ def test_a_wrong_secret_is_one_and_the_same_refusal_at_one_statement(
         with CaptureQueriesContext(connection) as captured:
             assert ask(wrong, username) == (401, WRONG)
         assert [query["sql"].split("(")[0].split()[-1] for query in captured] == [
-            "device_by_prefix"
+            "device_credential"
         ]
 
 

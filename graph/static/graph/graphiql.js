@@ -26,7 +26,57 @@
       .find((cookie) => cookie.startsWith(`${settings.csrfCookie}=`))
       ?.slice(settings.csrfCookie.length + 1) ?? "";
 
+  const isSubscription = (operation, { documentAST } = {}) =>
+    documentAST?.definitions.some(
+      (part) =>
+        part.operation === "subscription" &&
+        (!operation.operationName || part.name?.value === operation.operationName),
+    );
+
+  // graphql-transport-ws, with a socket of its own for each subscription: closing it ends it.
+  const subscription = (operation) => ({
+    subscribe: (observer) => {
+      const address = new URL(settings.endpoint, location.href);
+      address.protocol = address.protocol.replace("http", "ws");
+      const socket = new WebSocket(address, "graphql-transport-ws");
+      const send = (message) => socket.send(JSON.stringify(message));
+      socket.onopen = () =>
+        send({
+          type: "connection_init",
+          payload: tenant?.value ? { "X-Tenant-ID": tenant.value } : {},
+        });
+      socket.onmessage = ({ data }) => {
+        const { type, payload } = JSON.parse(data);
+        if (type === "connection_ack") {
+          send({ type: "subscribe", id: "1", payload: operation });
+          say("Waiting for changes. Press the button again to stop.");
+        } else if (type === "ping") {
+          send({ type: "pong" });
+        } else if (type === "next") {
+          observer.next(payload);
+        } else if (type === "error") {
+          observer.next({ errors: payload });
+          socket.close(1000);
+        } else if (type === "complete") {
+          socket.close(1000);
+        }
+      };
+      socket.onclose = ({ code, reason }) => {
+        say("");
+        if (code === 1000) {
+          observer.complete();
+        } else {
+          observer.error(new Error(`The socket was closed: ${code} ${reason}`));
+        }
+      };
+      return { unsubscribe: () => socket.close(1000) };
+    },
+  });
+
   const fetcher = async (operation, options = {}) => {
+    if (isSubscription(operation, options)) {
+      return subscription(operation);
+    }
     const response = await fetch(settings.endpoint, {
       method: "POST",
       credentials: "same-origin",

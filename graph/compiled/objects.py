@@ -1,0 +1,210 @@
+"""Objects of the schema as SQL: their fields, and the rows that their fields lead to.
+
+Called by graph.compiled.plans for the root of an operation. What a field is, its declaration says
+(graph.columns); a field that says nothing makes the whole operation uncompilable.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from graphql import (
+    GraphQLObjectType,
+    get_named_type,
+    get_nullable_type,
+    is_non_null_type,
+    is_object_type,
+)
+from strawberry import UNSET
+from strawberry.types.base import get_object_definition
+from strawberry_django.utils.typing import get_django_definition
+
+from graph.columns import Column, Found, Keyed, Listed, Related
+from graph.compiled import leaves, pages
+from graph.compiled.selecting import BOUND_ARGUMENTS
+from graph.compiled.shapes import Later, Raw, Uncompilable
+from graph.compiled.statements import Nothing, Source
+from graph.inputs import is_given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from graphql import FieldNode, GraphQLField
+
+    from graph.compiled.running import Execution
+    from graph.compiled.selecting import Selecting
+    from graph.compiled.shapes import Shape
+    from graph.compiled.statements import Making
+
+# An operation that expands to more is somebody's experiment.
+MAX_FIELDS = 3_000
+# PostgreSQL's functions take a hundred arguments.
+_WIDTH = 90
+
+
+def concatenated(parts: Sequence[str]) -> str:
+    """Return the SQL of texts one after the other."""
+    joined: list[str] = list(parts)
+    while len(joined) > _WIDTH:
+        joined = [
+            f"concat({', '.join(joined[at : at + _WIDTH])})" for at in range(0, len(joined), _WIDTH)
+        ]
+    return f"concat({', '.join(joined)})"
+
+
+def json_object(fields: Mapping[str, str]) -> str:
+    """Return the SQL of a JSON object's text, from the SQL of its fields' texts."""
+    parts: list[str] = []
+    before = "{"
+    for key, value in fields.items():
+        parts += [leaves.text(before + leaves.key(key)), value]
+        before = ","
+    return concatenated([*parts, leaves.text("}" if fields else "{}")])
+
+
+class Compiling:
+    """One operation's way to SQL."""
+
+    def __init__(self, selecting: Selecting, shape: Shape, making: Making) -> None:
+        """Take what is selected, what stands for the context, and where parameters go."""
+        self.selecting = selecting
+        self.shape = shape
+        self.making = making
+        self._fields = 0
+
+    def fields(
+        self,
+        type_: GraphQLObjectType,
+        nodes: Sequence[FieldNode],
+        value: Callable[[GraphQLField, list[FieldNode]], str],
+    ) -> str:
+        """Return the SQL of an object's text; `value` gives that of a field, __typename aside."""
+        found = {}
+        for key, group in self.selecting.fields(type_, nodes).items():
+            self._fields += 1
+            if self._fields > MAX_FIELDS:
+                raise Uncompilable("too many fields")
+            name = group[0].name.value
+            if name == "__typename":
+                found[key] = leaves.text(f'"{type_.name}"')
+            elif name.startswith("__"):
+                raise Uncompilable("introspection")
+            else:
+                found[key] = value(type_.fields[name], group)
+        return json_object(found)
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def row(self, type_: GraphQLObjectType, nodes: Sequence[FieldNode], source: Source) -> str:
+        """Return the SQL of the text of the row that `source` is at."""
+        definition = type_.extensions["strawberry-definition"]
+        if get_django_definition(definition.origin) is None:
+            raise Uncompilable(f"{type_.name} is no model's")
+        return self.fields(type_, nodes, partial(self._field, type_, source))
+
+    def _field(
+        self, type_: GraphQLObjectType, source: Source, field: GraphQLField, nodes: list[FieldNode]
+    ) -> str:
+        definition = field.extensions["strawberry-definition"]
+        name, said = definition.python_name, definition.metadata
+        expression = said.get("expression") or said.get("sql")
+        if expression is not None:
+            value, column = source.expression(name, expression(self.shape))
+            return leaves.leaf(field.type, column, value, nullable=True)
+        if (reads := said.get("reads")) is not None:
+            return self._read(reads, field, nodes, source)
+        if isinstance(definition, Column) and definition.base_resolver is None:
+            value, column = source.column(definition.django_name or name)
+            if column.is_relation:
+                raise Uncompilable(f"{type_.name}.{name} is a relation that reads nothing")
+            return leaves.leaf(field.type, column, value, nullable=column.null)
+        if nodes[0].name.value == "id" and issubclass(_origin(type_), Keyed):
+            return leaves.global_id(type_.name, source.key())
+        raise Uncompilable(f"{type_.name}.{nodes[0].name.value} is made by a resolver")
+
+    def _read(
+        self, reads: Any, field: GraphQLField, nodes: list[FieldNode], source: Source | None
+    ) -> str:
+        if isinstance(reads, Found):
+            return self.found(field, nodes, reads.rows(self.shape, **self.later(field, nodes[0])))
+        if isinstance(reads, Listed):
+            text = pages.page(self, field, nodes, reads)
+        elif isinstance(reads, Related) and source is not None:
+            column, known = source.column(reads.column)
+            rows = reads.rows().filter(**{reads.by: Raw(column, _key_field(known))})
+            text = self.found(field, nodes, rows)
+        else:
+            raise Uncompilable(f"{reads!r} here")
+        if not reads.inside or source is None:
+            return text
+        tenant = self.making.value(self.shape.actor.entered())
+        return f"CASE WHEN {source.key()} = {tenant} THEN {text} ELSE {leaves.UNFIT_SQL} END"
+
+    def found(self, field: GraphQLField, nodes: list[FieldNode], rows: Any) -> str:
+        """Return the SQL of the text of the one row there may be."""
+        type_ = get_named_type(field.type)
+        if not is_object_type(type_) or get_nullable_type(field.type) is not type_:
+            raise Uncompilable(f"{field.type} is no object")
+        missing = leaves.UNFIT_SQL if is_non_null_type(field.type) else leaves.text("null")
+        source = Source(self.making, rows)
+        text = self.row(type_, nodes, source)
+        try:
+            return f"coalesce((SELECT {text} FROM {source.text()}), {missing})"
+        except Nothing:
+            return missing
+
+    # --- the root and its arguments ---------------------------------------------------------------
+
+    def root(self, type_: GraphQLObjectType, nodes: Sequence[FieldNode]) -> str:
+        """Return the SQL of the text of `data`."""
+        return self.fields(type_, nodes, self._root_field)
+
+    def _root_field(self, field: GraphQLField, nodes: list[FieldNode]) -> str:
+        reads = field.extensions["strawberry-definition"].metadata.get("reads")
+        if reads is None:
+            raise Uncompilable(f"Query.{nodes[0].name.value} is made by a resolver")
+        return self._read(reads, field, nodes, None)
+
+    def arguments(self, field: GraphQLField, node: FieldNode) -> Callable[[Execution], Any]:
+        """Return what gives the arguments of a field in one operation, read once in each."""
+        read = self.selecting.arguments
+        return lambda one: one.once(node, lambda: read(field, node, one.variables))
+
+    def later(self, field: GraphQLField, node: FieldNode) -> dict[str, Any]:
+        """Return the arguments of a field, those with values of their own per operation Later."""
+        given = self.selecting.arguments(field, node, self.selecting.variables)
+        still_open = self.selecting.open_arguments(node)
+        read = self.arguments(field, node)
+        names = {
+            argument.python_name: self.name_of(argument)
+            for argument in field.extensions["strawberry-definition"].arguments
+        }
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            if names[name] in still_open and names[name] not in BOUND_ARGUMENTS:
+                raise Uncompilable(f"the argument {names[name]} is open")
+            if is_given(value) and names[name] in still_open:
+                found[name] = Later(partial(_argument, read, name))
+            elif value is not UNSET:
+                found[name] = value
+        return found
+
+    def name_of(self, argument: Any) -> str:
+        """Return an argument's name in the schema."""
+        name: str = self.selecting.strawberry.config.name_converter.from_argument(argument)
+        return name
+
+
+def _origin(type_: GraphQLObjectType) -> type:
+    return get_object_definition(
+        type_.extensions["strawberry-definition"].origin, strict=True
+    ).origin
+
+
+def _argument(read: Callable[[Execution], Any], name: str, execution: Execution) -> Any:
+    return read(execution)[name]
+
+
+def _key_field(field: Any) -> Any:
+    return field.target_field if field.is_relation else field

@@ -1,0 +1,250 @@
+"""Connections as SQL: the page that `graph.connections.Listing.page` returns, in one sub-select.
+
+Called by graph.compiled.objects. Rows, conditions, sort keys and what cursors hold are those of the
+listing; only how a page is cut and flagged is said again here, in terms that need no look at rows:
+a list goes on behind a page when there is one row more than fits, or anything from the cursor on.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import (
+    BigIntegerField,
+    DateField,
+    DateTimeField,
+    TextField,
+    UUIDField,
+)
+from graphql import get_named_type
+from psycopg.types.numeric import Int8
+
+from graph.compiled import leaves
+from graph.compiled.shapes import Bound, Later, Uncompilable
+from graph.compiled.statements import Condition, Nothing, Source, with_condition
+from graph.connections import Window
+from graph.inputs import is_given
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db.models import Field, QuerySet
+    from graphql import FieldNode, GraphQLField, GraphQLObjectType
+
+    from graph.columns import Listed
+    from graph.compiled.objects import Compiling
+    from graph.compiled.running import Execution
+    from graph.connections import Cursor, Listing, Ordering, RowComparison, SortKey
+
+_WINDOW = ("first", "after", "last", "before")
+_MOST = 2**63 - 1
+# How the values of cursors are bound, by the kind of the sort key.
+_PLACES: dict[type, tuple[Field[Any, Any], str]] = {
+    str: (TextField(), ""),
+    int: (BigIntegerField(), ""),
+    date: (DateField(), "date"),
+    datetime: (DateTimeField(), "timestamptz"),
+}
+
+
+class _Place:
+    """A cursor that each operation gives: the two halves of a comparison with it."""
+
+    def __init__(self, ordering: Ordering, name: str, read: Callable[[Execution], Any]) -> None:
+        self.ordering = ordering
+        self._name = name
+        self._read = read
+
+    def cursor(self, execution: Execution) -> Cursor:
+        """Return the cursor of one operation; raises InvalidInput."""
+        text = self._read(execution)[self._name]
+        cursor: Cursor = execution.once(self, lambda: self.ordering.load(text, self._name))
+        return cursor
+
+    def value(self, execution: Execution) -> Any:
+        """Return the value that the list is sorted by there, what is missing as it sorts."""
+        value = self.cursor(execution).value
+        if self.ordering.key.kind is int:
+            return Int8(_MOST if value is None else value)
+        return "infinity" if value is None else value
+
+    def expressions(self, key: SortKey) -> list[Any]:
+        """Return the place as parameters, as `Cursor.expressions` returns it as values."""
+        field, cast = _PLACES[key.kind]
+        return [
+            Bound(self.value, field, cast),
+            Bound(lambda one: self.cursor(one).key, UUIDField()),
+        ]
+
+
+class _Page:
+    """One connection field on its way to SQL."""
+
+    def __init__(
+        self, compiling: Compiling, field: GraphQLField, nodes: list[FieldNode], listed: Listed
+    ) -> None:
+        self.compiling = compiling
+        self.making = compiling.making
+        self.type: GraphQLObjectType = get_named_type(field.type)  # type: ignore[assignment]
+        self.nodes = nodes
+        given = compiling.later(field, nodes[0])
+        window = {name: given.pop(name, None) for name in _WINDOW}
+        if any(isinstance(window[name], Later) for name in ("first", "last")):
+            raise Uncompilable("an open page size")
+        self.window = Window.of(**window)
+        self.listing, self.rows = self._rows(compiling, field, nodes[0], listed, given)
+        self.ordering = self.listing.ordering
+        read = compiling.arguments(field, nodes[0])
+        self.after, self.before = (
+            _Place(self.ordering, name, read) if is_given(window[name]) else None
+            for name in ("after", "before")
+        )
+
+    def _rows(
+        self,
+        compiling: Compiling,
+        field: GraphQLField,
+        node: FieldNode,
+        listed: Listed,
+        given: dict[str, Any],
+    ) -> tuple[Listing[Any], QuerySet[Any]]:
+        """Return the listing and its rows; what is open among its arguments is a condition."""
+        settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
+        listing = listed.listing(compiling.shape, **settled)
+        if len(settled) == len(given):
+            return listing, listing.rows
+        read = compiling.arguments(field, node)
+
+        def arguments(execution: Execution) -> dict[str, Any]:
+            return {n: v for n, v in read(execution).items() if n not in _WINDOW}
+
+        slot = self.making.slot(Condition(arguments, listed.listing))
+        return listing, with_condition(listing.rows, slot)
+
+    # --- texts ------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """Return the SQL of the page's text."""
+        selected = self.compiling.selecting.fields(self.type, self.nodes)
+        by_name: dict[str, list[FieldNode]] = {}
+        for group in selected.values():
+            by_name.setdefault(group[0].name.value, []).extend(group)
+        if not {"edges", "pageInfo"} & by_name.keys():
+            return f"(SELECT {self.compiling.fields(self.type, self.nodes, self._field)})"
+        info = self._names_below("pageInfo", by_name)
+        self.source = Source(self.making, self.rows)
+        self.columns: list[str] = []
+        backward, size = self.window.backward, self.window.size
+        # One row more tells whether the list goes on.
+        self.limit = size + (("hasPreviousPage" if backward else "hasNextPage") in info)
+        text = self.compiling.fields(self.type, self.nodes, self._field)
+        columns = [f"{text} AS e{number}" for number, text in enumerate(self.columns)]
+        listed = ", ".join([*columns, "row_number() OVER () AS i"])
+        ordered = self._narrowed(self.source.rows).order_by(
+            *self.ordering.order_by(backward=backward)
+        )
+        self.source.rows = ordered[: self.limit]
+        try:
+            rows = self.source.text()
+        except Nothing:
+            self.source.rows = with_condition(ordered, "false")[: self.limit]
+            rows = self.source.text()
+        return f"(SELECT {text} FROM (SELECT {listed} FROM {rows}) AS {self.source.name}p)"
+
+    def _names_below(self, name: str, by_name: dict[str, list[FieldNode]]) -> set[str]:
+        type_ = get_named_type(self.type.fields[name].type)
+        below = self.compiling.selecting.fields(type_, by_name.get(name, ()))
+        return {group[0].name.value for group in below.values()}
+
+    def _narrowed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        for place, after in ((self.after, True), (self.before, False)):
+            if place is not None:
+                rows = rows.filter(self._beside(place, after=after, including=False))
+        return rows
+
+    def _beside(self, place: _Place, *, after: bool, including: bool) -> RowComparison:
+        return self.ordering.compare(place, after=after, including=including)
+
+    def _field(self, field: GraphQLField, nodes: list[FieldNode]) -> str:
+        name = nodes[0].name.value
+        if name == "totalCount":
+            return self._count()
+        below: Any = get_named_type(field.type)
+        if name == "edges":
+            edge = self.compiling.fields(below, nodes, self._edge_field)
+            return self._edges(self._column(edge))
+        if name == "pageInfo":
+            return self.compiling.fields(below, nodes, self._info_field)
+        raise Uncompilable(f"{self.type.name}.{name}")
+
+    def _column(self, text: str) -> str:
+        if text not in self.columns:
+            self.columns.append(text)
+        return f"e{self.columns.index(text)}"
+
+    def _shown(self) -> str:
+        size = self.window.size
+        return f" FILTER (WHERE i <= {size})" if self.limit > size else ""
+
+    def _edges(self, column: str) -> str:
+        order = " ORDER BY i DESC" if self.window.backward else ""
+        return f"concat('[', string_agg({column}, ','{order}){self._shown()}, ']')"
+
+    def _edge_field(self, field: GraphQLField, nodes: list[FieldNode]) -> str:
+        name = nodes[0].name.value
+        if name == "cursor":
+            return self._cursor()
+        if name == "node":
+            return self.compiling.row(get_named_type(field.type), nodes, self.source)  # type: ignore[arg-type]
+        raise Uncompilable(f"an edge's {name}")
+
+    def _info_field(self, _field: GraphQLField, nodes: list[FieldNode]) -> str:
+        name, backward = nodes[0].name.value, self.window.backward
+        if name in {"startCursor", "endCursor"}:
+            column = self._column(self._cursor())
+            size = self.window.size
+            if (name == "startCursor") is not backward:
+                return f"coalesce(max({column}) FILTER (WHERE i = 1 AND i <= {size}), 'null')"
+            if not backward:
+                return f"coalesce((array_agg({column}))[least(count(*), {size})], 'null')"
+            farthest = f"array_agg({column} ORDER BY i DESC) FILTER (WHERE i <= {size})"
+            return f"coalesce(({farthest})[1], 'null')"
+        is_next = name == "hasNextPage"
+        place = self.before if is_next else self.after
+        answers = [] if place is None else [self._exists(place, after=is_next)]
+        if is_next is not backward:
+            answers.append(f"count(*) > {self.window.size}")
+        return f"({' OR '.join(answers)})::text" if answers else "'false'"
+
+    def _exists(self, place: _Place, *, after: bool) -> str:
+        source = Source(
+            self.making, self.rows.filter(self._beside(place, after=after, including=True))
+        )
+        try:
+            return f"EXISTS (SELECT FROM {source.text()})"
+        except Nothing:
+            return "false"
+
+    def _count(self) -> str:
+        source = Source(self.making, self.rows.order_by())
+        try:
+            return f"(SELECT count(*) FROM {source.text()})::text"
+        except Nothing:
+            return "'0'"
+
+    def _cursor(self) -> str:
+        """Return the SQL of the JSON text of the cursor of a row, as `Ordering.dump` writes it."""
+        ordering, key = self.ordering, self.source.key()
+        value, column = self.source.column(ordering.key.column)
+        spelt = leaves.sort_value(column, value)
+        direction = "DESC" if ordering.descending else "ASC"
+        head = leaves.text(f'["{ordering.name}","{direction}",')
+        parts = f"""concat({head}, {spelt}, ',"', replace({key}::text, '-', ''), '"]')"""
+        encoded = f"encode(convert_to({parts}, 'UTF8'), 'base64')"
+        return f"""'"' || translate({encoded}, E'+/\\n', '-_') || '"'"""
+
+
+def page(compiling: Compiling, field: GraphQLField, nodes: list[FieldNode], listed: Listed) -> str:
+    """Return the SQL of the text of a connection."""
+    return _Page(compiling, field, nodes, listed).text()

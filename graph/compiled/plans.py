@@ -1,0 +1,185 @@
+"""Plans: operations compiled, once per shape, and kept within bounds.
+
+A shape is a document, the operation's name, what the actor may do, and the values of the variables
+that steer it: those of @skip and @include, page sizes and orders by value, those of cursors, ids
+and filters only by whether they are given. What cannot be compiled is kept too, as the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    NameNode,
+    OperationDefinitionNode,
+    VariableNode,
+)
+
+from graph.compiled.objects import Compiling
+from graph.compiled.selecting import BOUND_ARGUMENTS, Selecting, variables_in
+from graph.compiled.shapes import Shape, Uncompilable
+from graph.compiled.statements import Condition, Making, Statement
+from graph.shelves import Shelf
+from tenancy.errors import DomainError
+from tenancy.models import TenantSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Sequence
+
+    from graphql import ArgumentNode, DocumentNode, SelectionSetNode
+    from graphql.execution.values import VariableValues
+    from strawberry import Schema
+
+    from tenancy.actors import Actor
+
+# What a process keeps, in plans and in bytes, an eighth of it at most for one client (Shelf).
+MAX_PLANS = 2_048
+MAX_BYTES = 32 * 2**20
+MAX_OPERATIONS = 1_024
+# Longer documents are somebody's experiment, and would fill the memory with themselves.
+MAX_LENGTH = 20_000
+MAX_STEERING_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an operation of one shape is answered; `reason` says why it is not, without statement."""
+
+    statement: Statement | None
+    reason: str = ""
+    is_zoned: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes it occupies, roughly."""
+        return 500 + (self.statement.size if self.statement else len(self.reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A query of a valid document, and what of its variables shapes it."""
+
+    node: OperationDefinitionNode
+    fragments: dict[str, FragmentDefinitionNode]
+    by_value: tuple[str, ...]
+    by_presence: tuple[str, ...]
+
+    @classmethod
+    def of(cls, document: DocumentNode, node: OperationDefinitionNode) -> Operation:
+        """Look at every use of a variable, once per place in the document."""
+        fragments = {
+            part.name.value: part
+            for part in document.definitions
+            if isinstance(part, FragmentDefinitionNode)
+        }
+        steering: set[str] = set()
+        present: set[str] = set()
+        for name, is_bound, is_whole in _uses(node.selection_set, fragments, set()):
+            if not is_bound:
+                steering.add(name)
+            elif is_whole:
+                present.add(name)
+        return cls(node, fragments, tuple(sorted(steering)), tuple(sorted(present - steering)))
+
+    def shape(self, variables: VariableValues) -> Hashable:
+        """Return what of the variables is part of the shape; raises Uncompilable if too long."""
+        values = variables.coerced
+        if not self.by_value and not self.by_presence:
+            return ()
+        told = repr([values.get(name, ...) for name in self.by_value])
+        if len(told) > MAX_STEERING_LENGTH:
+            raise Uncompilable("long values steer it")
+        return told, *((name in values, values.get(name) is None) for name in self.by_presence)
+
+
+def _uses(
+    selections: SelectionSetNode,
+    fragments: dict[str, FragmentDefinitionNode],
+    visited: set[str],
+) -> Iterator[tuple[str, bool, bool]]:
+    """Yield each use of a variable: its name, whether it is bound, whether it is all of the value.
+
+    Bound means: inside of an argument whose value no plan keeps.
+    """
+    for node in selections.selections:
+        for directive in node.directives or ():
+            yield from _uses_in(directive.arguments, frozenset())
+        if isinstance(node, FieldNode):
+            yield from _uses_in(node.arguments, BOUND_ARGUMENTS)
+        if isinstance(node, FragmentSpreadNode):
+            name = node.name.value
+            if name not in visited:
+                visited.add(name)
+                yield from _uses(fragments[name].selection_set, fragments, visited)
+        elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set:
+            yield from _uses(node.selection_set, fragments, visited)
+
+
+def _uses_in(
+    arguments: Sequence[ArgumentNode] | None, bound: frozenset[str]
+) -> Iterator[tuple[str, bool, bool]]:
+    for argument in arguments or ():
+        is_whole = isinstance(argument.value, VariableNode)
+        for name in variables_in(argument.value):
+            yield name, argument.name.value in bound, is_whole
+
+
+def compiled(schema: Schema, operation: Operation, variables: VariableValues, actor: Actor) -> Plan:
+    """Return the plan of an operation's shape; one without statement when there is none."""
+    selecting = Selecting(schema, operation.fragments, variables, frozenset(operation.by_value))
+    shape, making = Shape(actor), Making()
+    compiling = Compiling(selecting, shape, making)
+    query = selecting.schema.query_type
+    assert query is not None  # noqa: S101 -- every schema has one
+    try:
+        text = compiling.root(query, [as_field(operation.node)])
+        draft = making.statement(text)
+        is_zoned = shape.is_zoned or any(isinstance(slot, Condition) for slot in draft.slots)
+        is_zoned = is_zoned and actor.tenant_id is not None
+        if is_zoned:
+            settings = TenantSettings.objects.filter(tenant_id=shape.actor.entered())
+            text += f", ({making.query(settings.values_list('timezone'))})"
+        return Plan(making.statement(f"SELECT {text}"), is_zoned=is_zoned)
+    except Uncompilable as reason:
+        return Plan(None, str(reason))
+    except DomainError as error:
+        return Plan(None, f"{error.code}: {error.message}")
+    except Exception:
+        # A declaration that the ORM cannot follow: the operation can still be answered.
+        logger.exception("an operation could not be compiled")
+        return Plan(None, "an error while it was compiled")
+
+
+def as_field(node: OperationDefinitionNode) -> Any:
+    """Return an operation as what it looks like: a field with a selection."""
+    return FieldNode(name=NameNode(value="query"), selection_set=node.selection_set)
+
+
+logger = logging.getLogger("signate.graphql")
+plans: Shelf[Plan] = Shelf(entries=MAX_PLANS, weight=MAX_BYTES)
+operations: Shelf[Operation] = Shelf(entries=MAX_OPERATIONS, weight=MAX_OPERATIONS)
+
+
+def operation_of(
+    text: str,
+    name: str | None,
+    document: DocumentNode,
+    node: OperationDefinitionNode,
+    *,
+    owner: str,
+) -> Operation:
+    """Return what is to be known of an operation."""
+    known = operations.get((text, name))
+    # Of a document that was parsed anew, the nodes are others.
+    if known is None or known.node is not node:
+        if len(text) > MAX_LENGTH:
+            raise Uncompilable("a long document")
+        known = Operation.of(document, node)
+        operations.put((text, name), known, owner=owner, weight=1)
+    return known

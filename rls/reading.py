@@ -1,0 +1,259 @@
+"""One read and its context in one round trip: what `acting_as` does, for a single statement.
+
+Called by whoever answers a whole operation with one statement (graph.compiled). The wall holds as
+behind every door: the same two values, set by a statement of their own before the other one is
+planned, in a transaction that can only read and that ends with it. Everything travels in one
+pipeline, so the wait is one, not four.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg import pq
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq import ExecStatus
+from psycopg.waiting import Wait
+
+from rls.context import ContextError, acting_as, context_of, is_inside
+from rls.names import TENANT_SETTING, USER_SETTING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from rls.context import Acting
+
+# A statement is prepared when a connection is sent it for the second time: what is asked once
+# would only push out what is asked always.
+PREPARED_PER_CONNECTION = 200
+SEEN_PER_CONNECTION = 1_000
+# So often a process is told that a name is unknown, or taken, before it prepares no more.
+MAX_LOSSES = 20
+
+_CONTEXT = b"SELECT set_config($1, $2, true), set_config($3, $4, true)"
+_TENANT, _USER = TENANT_SETTING.encode(), USER_SETTING.encode()
+_LOST = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
+
+Row = tuple["bytes | None", ...]
+_Key = tuple[bytes, tuple[int, ...]]
+
+
+class _Statements:
+    """What one connection has seen and prepared; names follow from text and types alone.
+
+    So whoever shares the server's end of it (a pooler that knows nothing of names) can at worst
+    miss a statement, and never meet another one under its name.
+    """
+
+    def __init__(self) -> None:
+        self.seen: OrderedDict[_Key, None] = OrderedDict()
+        self.names: OrderedDict[_Key, bytes] = OrderedDict()
+        # What was prepared or let go by the pipeline that is under way.
+        self.touched: dict[_Key, bytes] = {}
+
+    def is_due(self, key: _Key) -> bool:
+        """Return whether a statement was here before, and remember that it is here now."""
+        if key in self.seen:
+            del self.seen[key]
+            return True
+        self.seen[key] = None
+        if len(self.seen) > SEEN_PER_CONNECTION:
+            self.seen.popitem(last=False)
+        return False
+
+
+class _Prepared:
+    """Whether statements are prepared; a server's end that keeps losing them ends it."""
+
+    def __init__(self) -> None:
+        self.losses = 0
+        self.of: WeakKeyDictionary[Any, _Statements] = WeakKeyDictionary()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether to prepare in this process."""
+        return settings.PREPARED_STATEMENTS and self.losses < MAX_LOSSES
+
+
+_prepared = _Prepared()
+
+
+def fetch_one(
+    actor: Acting, statement: bytes, parameters: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS
+) -> Row:
+    """Return the first row of a statement that only reads, run as `actor`, its values as text.
+
+    `statement` has its parameters as $1, $2, … Inside an open door or transaction it is a
+    savepoint of that. Raises what Django raises for what the database says, ContextError inside
+    of another tenant's door, and LookupError when there is no row.
+    """
+    connection: Any = connections[using]
+    with connection.wrap_database_errors:
+        connection.ensure_connection()
+        started = time.monotonic()
+        if connection.in_atomic_block or is_inside():
+            row = _nested(connection, actor, statement, parameters, using)
+        else:
+            try:
+                row = _persistently(connection.connection, actor, statement, parameters)
+            except psycopg.OperationalError:
+                if connection.connection.closed:
+                    # As the end of a door does: whoever comes next gets a new one.
+                    connection.close()
+                raise
+            _log(connection, "BEGIN READ ONLY; " + _CONTEXT.decode(), 0.0)
+        _log(connection, statement.decode(), time.monotonic() - started)
+    return row
+
+
+def _log(connection: Any, text: str, seconds: float) -> None:
+    """Add to Django's log of statements, where it keeps one (DEBUG, and counting tests)."""
+    if connection.queries_logged:
+        connection.queries_log.append({"sql": text, "time": f"{seconds:.3f}"})
+
+
+def _nested(
+    connection: Any, actor: Acting, statement: bytes, parameters: Sequence[Any], using: str
+) -> Row:
+    with acting_as(actor, using=using, read_only=True):
+        cursor = psycopg.RawCursor(connection.connection)
+        cursor.execute(statement, parameters)
+        assert cursor.pgresult is not None  # noqa: S101 -- psycopg has raised otherwise
+        return _first_row(cursor.pgresult)
+
+
+def _persistently(
+    connection: psycopg.Connection[Any],
+    actor: Acting,
+    statement: bytes,
+    parameters: Sequence[Any],
+) -> Row:
+    """Return what `_alone` returns; send unprepared what the server has lost twice."""
+    for _ in range(2):
+        try:
+            return _alone(connection, actor, statement, parameters, is_prepared=_prepared.is_on)
+        except _LOST:
+            _prepared.losses += 1
+    return _alone(connection, actor, statement, parameters, is_prepared=False)
+
+
+def _alone(
+    connection: psycopg.Connection[Any],
+    actor: Acting,
+    statement: bytes,
+    parameters: Sequence[Any],
+    *,
+    is_prepared: bool,
+) -> Row:
+    dumper = Transformer(connection)
+    values = dumper.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+    types, formats = dumper.types or (), dumper.formats or ()
+    tenant, user = (value.encode() for value in context_of(actor))
+    with connection.lock:
+        link = connection.pgconn
+        if link.transaction_status != pq.TransactionStatus.IDLE:
+            message = "A transaction is open that no door has opened."
+            raise ContextError(message)
+        link.enter_pipeline_mode()
+        try:
+            link.send_query_params(b"BEGIN READ ONLY", None)
+            for text, sent, of_types, in_formats in (
+                (_CONTEXT, [_TENANT, tenant, _USER, user], (25,) * 4, (0,) * 4),
+                (statement, values, tuple(types), tuple(formats)),
+            ):
+                if not is_prepared or not _send(connection, text, sent, of_types, in_formats):
+                    link.send_query_params(text, sent, of_types, in_formats)
+            link.send_query_params(b"COMMIT", None)
+            link.pipeline_sync()
+            results = connection.wait(_results(link))
+        finally:
+            # A wait that was interrupted leaves answers behind; such a connection is not used on.
+            if link.status == pq.ConnStatus.OK and link.pipeline_status:
+                try:
+                    link.exit_pipeline_mode()
+                except psycopg.OperationalError:
+                    link.finish()
+    failed = next((one for one in results if one.status == ExecStatus.FATAL_ERROR), None)
+    if failed is not None:
+        error = psycopg.errors.error_from_result(failed, "utf-8")
+        if not connection.closed:
+            connection.rollback()
+            _look_what_is_left(connection)
+        raise error
+    return _first_row(next(one for one in reversed(results) if one.status == ExecStatus.TUPLES_OK))
+
+
+def _look_what_is_left(connection: psycopg.Connection[Any]) -> None:
+    """Ask the server what it has prepared: of a failed pipeline that is not known."""
+    statements = _prepared.of.get(connection)
+    if statements is None:
+        return
+    known = {**statements.names, **statements.touched}
+    rows = connection.execute("SELECT name FROM pg_prepared_statements").fetchall()
+    left = {name.encode() for (name,) in rows}
+    statements.names = OrderedDict((key, name) for key, name in known.items() if name in left)
+
+
+def _send(
+    connection: psycopg.Connection[Any],
+    statement: bytes,
+    values: Sequence[Any],
+    types: tuple[int, ...],
+    formats: tuple[int, ...],
+) -> bool:
+    """Send one statement down the pipeline by its name; False where it has none yet."""
+    link = connection.pgconn
+    statements = _prepared.of.setdefault(connection, _Statements())
+    if statement is _CONTEXT:
+        statements.touched.clear()
+    key = (statement, types)
+    name = statements.names.get(key)
+    if name is not None:
+        statements.names.move_to_end(key)
+    elif statement is _CONTEXT or statements.is_due(key):
+        name = b"r" + blake2b(repr(key).encode(), digest_size=15).hexdigest().encode()
+        link.send_prepare(name, statement, types)
+        statements.names[key] = statements.touched[key] = name
+        if len(statements.names) > PREPARED_PER_CONNECTION:
+            oldest, its_name = statements.names.popitem(last=False)
+            statements.touched[oldest] = its_name
+            link.send_query_params(b'DEALLOCATE "' + its_name + b'"', None)
+    else:
+        return False
+    link.send_query_prepared(name, values, formats)
+    return True
+
+
+def _results(link: pq.abc.PGconn) -> Generator[Wait, Any, list[pq.abc.PGresult]]:
+    """Wait for the answers of one pipeline and return them, as psycopg's own generators do."""
+    while link.flush():
+        if (yield Wait.RW) & Wait.R:
+            link.consume_input()
+    results: list[pq.abc.PGresult] = []
+    while True:
+        while link.is_busy():
+            yield Wait.R
+            link.consume_input()
+        result = link.get_result()
+        if result is None:
+            if link.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError("The connection was lost.")
+            continue
+        if result.status == ExecStatus.PIPELINE_SYNC:
+            return results
+        results.append(result)
+        if link.status == pq.ConnStatus.BAD:
+            return results
+
+
+def _first_row(result: pq.abc.PGresult) -> Row:
+    if result.ntuples < 1:
+        raise LookupError("The statement has no row.")
+    return tuple(result.get_value(0, column) for column in range(result.nfields))
