@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -52,6 +53,14 @@ BATCH_SIZE = 1000
 _ROW_ERRORS = frozenset({"22", "23", "54"})
 
 _json = json.JSONEncoder(allow_nan=False).encode
+
+
+class ImportStatus(StrEnum):
+    """How far an import is, as it is told. Names are never changed."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
 
 
 class ImportOptions(TypedDict, total=False):
@@ -111,6 +120,13 @@ def import_into_new_tenant(
         if options.get("dry_run"):
             transaction.set_rollback(True)
         return report
+
+
+def tell_failure(run: ImportRun, *, actor: Actor) -> None:
+    """Tell whoever watches that a run has come to nothing after its rows were in."""
+    tell_now(
+        Event.IMPORT_PROGRESS, run.pk, actor=actor, status=ImportStatus.FAILED, source=run.source
+    )
 
 
 def rollback_import(run_id: UUID, *, actor: Actor) -> RollbackReport:
@@ -238,15 +254,15 @@ class _Import:
         try:
             self._run()
         except BaseException:
-            self._tell("FAILED")
+            self._tell(ImportStatus.FAILED)
             raise
         return self.report
 
     def _run(self) -> None:
-        self._tell("RUNNING")
+        self._tell(ImportStatus.RUNNING)
         for batch in _batches(self.library.rows(), self.batch_size):
             self._import_batch(batch)
-            self._tell("RUNNING")
+            self._tell(ImportStatus.RUNNING)
             if self.on_progress:
                 self.on_progress(self._done, self.report.total)
         self.report.media_copied = self.media.copied
@@ -266,13 +282,13 @@ class _Import:
             transaction.set_rollback(True)
         elif self.restoring is None and self.report.migrated:
             publish_all(Event.ASSETS_CREATED, actor=self.actor)
-        transaction.on_commit(lambda: self._tell("FINISHED"), robust=True)
+        transaction.on_commit(lambda: self._tell(ImportStatus.FINISHED), robust=True)
 
     @property
     def _done(self) -> int:
         return self.report.migrated + self.report.failed + self.report.skipped
 
-    def _tell(self, status: str) -> None:
+    def _tell(self, status: ImportStatus) -> None:
         """Say how far it is to whoever watches, who sees nothing of it before it is whole."""
         if not self.dry_run:
             tell_now(

@@ -25,7 +25,7 @@ from assets.anthias_files import MAX_CONF_BYTES, OWN, SETTINGS_FOLDER, read_conf
 from assets.archives import Archive, InvalidArchive, Kind, Limits
 from assets.backup import open_backup
 from assets.import_media import MediaFolder
-from assets.importing import delete_imported, import_restored, lock_tenant
+from assets.importing import delete_imported, import_restored, lock_tenant, tell_failure
 from assets.library import clean_description
 from assets.models import Backup, ImportRun, Restore
 from assets.restored_settings import take_back, take_over
@@ -115,10 +115,12 @@ def restore_archive(
             }
             files = reading.read_media(wanted, room)
             media = MediaFolder(None, copying=True, files=files)
+            run: ImportRun | None = None
             try:
                 with acting_as(actor):
                     lock_tenant(tenant_id)
                     restore, old = _begin(actor, source, library, reading, keep=keep)
+                    run = restore.run
                     report = import_restored(library, media, actor=actor, run=restore.run)
                     _finish(restore, report, reading, actor=actor)
                     if then is not None:
@@ -126,6 +128,8 @@ def restore_archive(
                     transaction.on_commit(lambda: delete_media(old), robust=True)
             except BaseException:
                 media.take_back()
+                if run is not None:
+                    tell_failure(run, actor=actor)
                 raise
     return restore
 

@@ -360,7 +360,8 @@ class _Session:
         """Tell one thing of what is pending; raises Failed for whoever may not hear it."""
         # Ids alone tell nothing to whoever was somebody a moment ago, and what ends a credential
         # is heard of at once; what is read, is read by somebody who is judged for it.
-        if subscribed.reads and not await self._admitted(admission):
+        is_to_be_judged = subscribed.reads or admission.is_in_doubt
+        if is_to_be_judged and not await self._admitted(admission):
             raise Gone
         change = operation.pending.pop(next(iter(operation.pending)))
         doing = partial(subscribed.tell, admission.request, change)

@@ -13,6 +13,7 @@ from uuid import UUID
 import strawberry
 from strawberry.relay import to_base64
 
+from assets.importing import ImportStatus
 from graph import assets, members
 from graph.assets import Asset, Playlist, playlist_at
 from graph.columns import resolved
@@ -113,14 +114,6 @@ _REASONS: Mapping[Event | None, PlaylistChangeReason] = {
     Event.SETTINGS_CHANGED: PlaylistChangeReason.SETTINGS,
     None: PlaylistChangeReason.UNKNOWN,
 }
-
-
-class ImportStatus(StrEnum):
-    """How an import is doing."""
-
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
 
 
 described(
@@ -233,7 +226,7 @@ class ImportProgress:
     def status(self) -> ImportStatus | None:
         """Name it."""
         status = self.change.details.get("status")
-        return ImportStatus[status] if status else None
+        return ImportStatus(status) if status else None
 
     @resolved("The name of what is imported: `anthias.db`.")
     def source(self) -> str:

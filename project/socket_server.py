@@ -118,7 +118,11 @@ class _Line:
 
 
 def _response(status: int, headers: Any, body: bytes) -> Response:
-    sent = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    sent = Headers(
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if name.lower() not in {b"content-length", b"connection"}
+    )
     sent["Content-Length"] = str(len(body))
     sent["Connection"] = "close"
     return Response(status, http.HTTPStatus(status).phrase, sent, body)

@@ -219,6 +219,11 @@ class Admission:
         request.id = uuid4().hex
         return cast("SignateRequest", request)
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether something was said about whoever this is that nobody has judged yet."""
+        return self._reviewing is not None
+
     def hear(self, event: Mapping[str, Any]) -> None:
         """Judge anew when an event says something about whoever this is."""
         named = _ABOUT.get(event["event"])

@@ -231,8 +231,8 @@ def test_an_import_as_it_goes(acme: Inhabited) -> None:
             )
             await talk.begin(ASSETS, "a")
             await act(bring)
-            seen: list[Any] = []
-            assets: list[Any] = []
+            seen: list[dict[str, Any]] = []
+            assets: list[dict[str, Any]] = []
             while not seen or seen[-1]["status"] != "FINISHED" or not assets:
                 heard = await talk.hear()
                 data = heard["payload"]["data"]

@@ -51,6 +51,7 @@ MOST = 5_000
 AT_ONCE = 40
 START_SECONDS = 60
 PATIENCE = 60
+PROTOCOL = Subprotocol("graphql-transport-ws")
 SUBSCRIPTION = "subscription { assetsChanged { kind ids } }"
 DOCUMENT = {"query": SUBSCRIPTION}
 
@@ -167,9 +168,7 @@ def _connections() -> tuple[int, int]:
 
 async def _open(port: int, secret: str) -> ClientConnection:
     line = await connect(
-        f"ws://{HOST}:{port}/graphql",
-        subprotocols=[Subprotocol("graphql-transport-ws")],
-        open_timeout=PATIENCE,
+        f"ws://{HOST}:{port}/graphql", subprotocols=[PROTOCOL], open_timeout=PATIENCE
     )
     for message in (
         {"type": "connection_init", "payload": {"Authorization": f"Bearer {secret}"}},
