@@ -146,7 +146,9 @@ def reporter_of(actor: Actor) -> tuple[Reporter, UUID]:
         return Reporter.MEMBER, actor.user_id
     if actor.kind is ActorKind.DEVICE and actor.device_id is not None:
         return Reporter.DEVICE, actor.device_id
-    raise PermissionDenied("Only members and players can report that assets were shown.")
+    if actor.kind is ActorKind.TOKEN and actor.token_id is not None:
+        return Reporter.TOKEN, actor.token_id
+    raise PermissionDenied("Only members, API tokens and players can report that assets were shown.")
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex, token_urlsafe
 from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import connections, transaction
 
 from assets.models import Asset, new_asset_id
 from rls import acting_as
@@ -91,7 +91,12 @@ def _remove(tenant: UUID, owner: UUID) -> None:
     """
     if "owner" not in connections:
         return
-    for model in (Asset, Device, Membership):
+    for model in (Asset, Device):
         model.objects.using("owner").filter(tenant_id=tenant).delete()
-    Tenant.objects.using("owner").filter(pk=tenant).delete()
-    User.objects.using("owner").filter(pk=owner).delete()
+    with transaction.atomic(using="owner"), connections["owner"].cursor() as cursor:
+        # No tenant loses its last owner, unless it goes with them.
+        cursor.execute("ALTER TABLE tenant_users DISABLE TRIGGER owner_kept_at_delete")
+        Membership.objects.using("owner").filter(tenant_id=tenant).delete()
+        cursor.execute("ALTER TABLE tenant_users ENABLE TRIGGER owner_kept_at_delete")
+        Tenant.objects.using("owner").filter(pk=tenant).delete()
+        User.objects.using("owner").filter(pk=owner).delete()

@@ -32,23 +32,29 @@ STOP_SECONDS = 15
 
 
 @contextmanager
-def running(workers: int = 1) -> Iterator[tuple[int, int]]:
-    """Start a server with so many processes; yield its port and its process id."""
+def running(
+    workers: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, int]]:
+    """Start a server with so many processes; yield its port and its process id.
+
+    `environment` holds settings of its own.
+    """
     connections.close_all()
     port = free_port(0)
-    environment = {
+    variables = {
         **environment_without(NOT_FOR_SERVERS),
         "SIGNATE_LOG_LEVEL": "INFO",
         "SIGNATE_PLATFORM_DOMAIN": "localhost",
         "SIGNATE_SITE_SCHEME": "http",
         "SIGNATE_SITE_PORT": str(port),
+        **(environment or {}),
     }
     words = ["--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", str(workers)]
     words += ["--blocking-threads", "4", "--log-level", "warning", "--working-dir", str(ROOT)]
     process = subprocess.Popen(
         [sys.executable, "-m", "granian", *words, "project.wsgi:application"],
         cwd=ROOT,
-        env=environment,
+        env=variables,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
