@@ -271,7 +271,7 @@ def replies_of(one: Operation) -> dict[int, Reply]:
         found |= _OF_PLAYERS
     if one.method in SAFE:
         found |= _OF_READS
-    else:
+    if _takes_key(one):
         # A write with a key is read whatever it takes.
         found |= {**_OF_WRITES, 413: _OF_BODIES[413]}
         if one.doc.body is not None:
@@ -279,10 +279,17 @@ def replies_of(one: Operation) -> dict[int, Reply]:
     return {**found, **one.doc.replies}
 
 
+def _takes_key(one: Operation) -> bool:
+    """Return whether it is done once for a key: writes, and commands that go by GET."""
+    return one.method not in SAFE or one.kind == "relayed"
+
+
 def _givens(one: Operation) -> tuple[Given, ...]:
     if not one.is_negotiated:
         return (_TENANT, *one.doc.given)
-    return (_TENANT, _FORMAT, _KNOWN if one.method in SAFE else _KEY, *one.doc.given)
+    known = [_KNOWN] if one.method in SAFE else []
+    key = [_KEY] if _takes_key(one) else []
+    return (_TENANT, _FORMAT, *known, *key, *one.doc.given)
 
 
 def _path_name(name: str) -> dict[str, Any]:

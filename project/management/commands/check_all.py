@@ -142,6 +142,8 @@ CHECKS = (
     Check("django checks", python("manage.py", "check", "--fail-level", "WARNING")),
     Check("migrations", python("manage.py", "makemigrations", "--check", "--dry-run")),
     Check("schema.graphql", schema_is_current),
+    Check("schema changes", python("manage.py", "schema_changes")),
+    Check("GraphQL reference", python("manage.py", "graphql_docs", "--check")),
     Check("API inventory", python("manage.py", "api_inventory", "--check")),
     Check("row-level security", wall_stands),
 )
