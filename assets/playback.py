@@ -148,7 +148,7 @@ def reporter_of(actor: Actor) -> tuple[Reporter, UUID]:
         return Reporter.DEVICE, actor.device_id
     if actor.kind is ActorKind.TOKEN and actor.token_id is not None:
         return Reporter.TOKEN, actor.token_id
-    raise PermissionDenied("Only members, API tokens and players can report that assets were shown.")
+    raise PermissionDenied("Only members, tokens and players can report that assets were shown.")
 
 
 @transaction.atomic

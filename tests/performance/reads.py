@@ -69,14 +69,10 @@ def measure(*, requests: int, rounds: int) -> Iterator[str]:
     yield "Processor time per POST /graphql with Basic, in milliseconds; medians"
     yield f"{'':>3}{'road':>10}{'all':>9}{'server':>9}{'PG':>9}{'ratio':>8}"
     for name in WORKLOADS:
-        total, server, database = zip(*spent[name, "executor"], strict=True)
-        base = _median(total)
-        yield f"{name:>3}{'executor':>10}{base:9.2f}{_median(server):9.2f}{_median(database):9.2f}"
-        total, server, database = zip(*spent[name, "compiled"], strict=True)
-        yield (
-            f"{'':>3}{'compiled':>10}{_median(total):9.2f}{_median(server):9.2f}"
-            f"{_median(database):9.2f}{base / _median(total):7.1f}x"
-        )
+        base, *parts = map(_median, zip(*spent[name, "executor"], strict=True))
+        yield f"{name:>3}{'executor':>10}{base:9.2f}{parts[0]:9.2f}{parts[1]:9.2f}"
+        total, *parts = map(_median, zip(*spent[name, "compiled"], strict=True))
+        yield f"{'':>3}{'compiled':>10}{total:9.2f}{parts[0]:9.2f}{parts[1]:9.2f}{base / total:7.1f}x"
 
 
 def _weight(name: str) -> int:
