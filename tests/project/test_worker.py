@@ -267,6 +267,8 @@ def test_each_round_queues_one_job_per_active_tenant(
     put(queue, "long ago", tenant="x")
     queue.execute("UPDATE procrastinate_jobs SET status = 'succeeded'")
     queue.execute("UPDATE procrastinate_events SET at = now() - interval '8 days'")
+    # One that is suspended, and whose time is over.
+    queue.execute("UPDATE tenants SET deletes_at = now() - interval '1 s' WHERE slug = 'initech'")
 
     async def go() -> list[str]:
         connector = PsycopgConnector(kwargs=connector_params("worker"))
@@ -287,16 +289,24 @@ def test_each_round_queues_one_job_per_active_tenant(
         "queue.forget",
         "queue.rescue",
         "round.assets.clean_up",
+        "round.assets.purge_tenant",
         "round.assets.sweep_reachability",
+        "round.tenancy.recheck_domain",
     ]
+    over = str(place.initech.tenant.pk)
     tenants = sorted(str(one.tenant.pk) for one in (place.acme, place.globex))
     assert queue.execute(
         "SELECT task_name, args ->> 'tenant', lock, args - 'tenant' FROM procrastinate_jobs "
         "ORDER BY 1, 2"
     ).fetchall() == [
-        (f"assets.{task}", tenant, f"{tenant}:assets.{task}", {})
-        for task in ("clean_up", "sweep_reachability")
-        for tenant in tenants
+        (task, tenant, f"{tenant}:{task}", {})
+        for task, of in (
+            ("assets.clean_up", tenants),
+            ("assets.purge_tenant", [over]),
+            ("assets.sweep_reachability", tenants),
+            ("tenancy.recheck_domain", tenants),
+        )
+        for tenant in of
     ]
 
 
