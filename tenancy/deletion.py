@@ -20,6 +20,7 @@ from rls.declared import declared
 from rls.policies import quote
 from tenancy.actors import Actor, ActorKind
 from tenancy.audit import record
+from tenancy.device_memory import forget_devices
 from tenancy.errors import InvalidInput, PermissionDenied
 from tenancy.events import tenant_key
 from tenancy.limits import redis_client
@@ -105,7 +106,10 @@ def shut(*, actor: Actor) -> bool:
     """
     with acting_as(actor):
         due = Tenant.objects.filter(pk=actor.entered(), deletes_at__lte=timezone.now())
-        return bool(due.update(is_active=False))
+        is_over = bool(due.update(is_active=False))
+        if is_over:
+            forget_devices(actor.entered())
+        return is_over
 
 
 def purge_rows(*, actor: Actor) -> None:

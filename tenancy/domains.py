@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from rls import acting_as
 from tenancy.audit import record
+from tenancy.device_memory import forget_devices
 from tenancy.dns import Unanswered, resolver
 from tenancy.errors import Conflict, InvalidInput, RateLimited
 from tenancy.limits import FailureLimit
@@ -257,6 +258,7 @@ def _save(
             *("domain_failing_since", "updated_at"),
         ]
     )
+    forget_devices(tenant.pk)
     record(
         actor,
         f"tenant.{action}",

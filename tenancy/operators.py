@@ -13,6 +13,7 @@ from django.db import transaction
 from tenancy.actors import Actor, ActorKind
 from tenancy.audit import record
 from tenancy.deletion import set_deletion
+from tenancy.device_memory import forget_devices
 from tenancy.errors import InvalidInput, PermissionDenied
 from tenancy.models import Tenant, Tier
 
@@ -37,6 +38,8 @@ def _locked(actor: Actor, reason: str) -> Tenant:
 
 def _save(tenant: Tenant, actor: Actor, action: str, before: Mapping[str, Any], why: str) -> None:
     tenant.save(update_fields=[*before, "updated_at"])
+    if "is_active" in before:
+        forget_devices(tenant.pk)
     record(
         actor,
         f"tenant.{action}",

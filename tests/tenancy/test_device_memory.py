@@ -15,10 +15,12 @@ from strawberry.relay import to_base64
 
 from rls import acting_as
 from tenancy import device_memory
+from tenancy.actors import operator
 from tenancy.devices import find_device, register_device, revoke_device, rotate_device_secret
 from tenancy.keys import Key, read_key
 from tenancy.limits import redis_client
 from tenancy.models import Device, DeviceVersion, Tenant
+from tenancy.operators import resume_tenant, suspend_tenant
 from tenancy.tenants import update_tenant
 from tests.conftest import PLATFORM, basic
 from tests.world import create_world
@@ -102,6 +104,17 @@ def test_another_host_holds_at_once(acme: Inhabited) -> None:
     found = find_device(key)
     assert found is not None
     assert found.slug == "acme-two"
+
+
+def test_suspending_and_resuming_hold_at_once(acme: Inhabited) -> None:
+    _, key = made(acme)
+    for change, is_active in ((suspend_tenant, False), (resume_tenant, True)):
+        remembered(key)
+        with acting_as(operator(acme.tenant.pk)) as actor:
+            change(actor=actor, reason="a test")
+        found = find_device(key)
+        assert found is not None
+        assert found.tenant_is_active is is_active
 
 
 def test_what_happens_to_other_tenants_and_other_columns_changes_nothing(
@@ -274,7 +287,7 @@ def test_while_many_poll_a_revocation_lets_nobody_in_any_more() -> None:
             content_type="application/json",
         )
         revoked.set()
-        assert answer.json() == {"data": {"revokeDevice": {"errors": []}}}
+        assert answer.json()["data"] == {"revokeDevice": {"errors": []}}
         last = Client(headers={"X-Anthias-Internal-Token": secret}, HTTP_HOST=host)
         assert last.get("/api/v2/viewer/settings").status_code == 403
     finally:
