@@ -119,7 +119,7 @@ def test_what_may_be_refused_may_be_null() -> None:
     """A refusal beside other fields must not take them along."""
     query = CORE.query_type
     assert query is not None
-    never_refused = {"me", "tenant", "tenants", "nodes", "viewerPermissions"}
+    never_refused = {"me", "tenant", "tenants", "nodes"}
     required = {
         name for name, field in query.fields.items() if isinstance(field.type, GraphQLNonNull)
     }
