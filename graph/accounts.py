@@ -32,6 +32,7 @@ from graph.context import Context, Info
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
+from graph.permissions import PERSON
 from graph.selections import Selection, selected
 from tenancy import accounts, email_addresses, models, second_factor, sessions
 from tenancy.errors import NotFound
@@ -337,7 +338,8 @@ class AccountMutations:
 
     @mutation(
         "Change your password. Your other sessions end, and Basic credentials with the old one. "
-        "Refused: INVALID, RATE_LIMITED."
+        "Refused: INVALID, RATE_LIMITED.",
+        needs=PERSON,
     )
     def change_password(
         self,
@@ -360,7 +362,8 @@ class AccountMutations:
 
     @mutation(
         "Have a link mailed to a new address: it is yours once you open that, signed in, within a "
-        "day. Refused: INVALID, RATE_LIMITED."
+        "day. Refused: INVALID, RATE_LIMITED.",
+        needs=PERSON,
     )
     def change_email(
         self,
@@ -380,7 +383,8 @@ class AccountMutations:
     @mutation(
         "Begin to set up a second factor: show the QR code or the key, then take the first code "
         "with `confirmSecondFactor`. Nothing is asked for until then. Refused: INVALID, CONFLICT, "
-        "RATE_LIMITED."
+        "RATE_LIMITED.",
+        needs=PERSON,
     )
     def begin_second_factor(
         self,
@@ -402,7 +406,8 @@ class AccountMutations:
 
     @mutation(
         "Switch on the second factor that was begun. Your other sessions end. Refused: INVALID, "
-        "CONFLICT, RATE_LIMITED."
+        "CONFLICT, RATE_LIMITED.",
+        needs=PERSON,
     )
     def confirm_second_factor(
         self,
@@ -424,7 +429,8 @@ class AccountMutations:
 
     @mutation(
         "Switch your second factor off. Your other sessions end, and tenants that ask for one are "
-        "closed to you. Refused: INVALID, RATE_LIMITED."
+        "closed to you. Refused: INVALID, RATE_LIMITED.",
+        needs=PERSON,
     )
     def disable_second_factor(
         self,
@@ -449,7 +455,8 @@ class AccountMutations:
 
     @mutation(
         "Make new recovery codes; the old ones are worth nothing any more. Refused: INVALID, "
-        "RATE_LIMITED."
+        "RATE_LIMITED.",
+        needs=PERSON,
     )
     def regenerate_recovery_codes(
         self,
@@ -470,7 +477,8 @@ class AccountMutations:
 
     @mutation(
         "End one of your sessions: that browser is signed out with its next request. Refused: "
-        "NOT_FOUND."
+        "NOT_FOUND.",
+        needs=PERSON,
     )
     def end_session(
         self,
@@ -489,7 +497,8 @@ class AccountMutations:
 
     @mutation(
         "End all of your sessions but one; with a credential that is no session, and nothing to "
-        "keep, all of them. Refused: NOT_FOUND."
+        "keep, all of them. Refused: NOT_FOUND.",
+        needs=PERSON,
     )
     def end_other_sessions(
         self,

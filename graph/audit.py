@@ -33,6 +33,7 @@ from graph.enums import OrderDirection, described
 from graph.ids import key_of, read_id
 from graph.inputs import is_given
 from graph.members import User
+from graph.permissions import holding
 from graph.selections import Selection, selected
 from tenancy import models
 from tenancy.actors import ActorKind
@@ -311,7 +312,8 @@ class AuditQueries:
 
     @query(
         "Who changed what in the tenant, the latest first, page by page. Needs tenant.audit, which "
-        "owners and admins have."
+        "owners and admins have.",
+        needs=holding("tenant.audit"),
     )
     def audit_log(
         self,

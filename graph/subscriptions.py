@@ -20,6 +20,7 @@ from graph.columns import resolved
 from graph.context import Info
 from graph.enums import described
 from graph.members import Membership
+from graph.permissions import holding
 from graph.selections import selected
 from tenancy.actors import Actor
 from tenancy.events import MOST_IDS, PLAYLIST_EVENTS, Event
@@ -303,7 +304,8 @@ class Subscription:
     """The root of what is told; each field makes its message of the change at the root."""
 
     @resolved(
-        "Assets came, changed or went. (That they were shown is not told.) Needs assets.view."
+        "Assets came, changed or went. (That they were shown is not told.) Needs assets.view.",
+        needs=holding(FEEDS["assetsChanged"].needs),
     )
     def assets_changed(self) -> AssetsChange:
         """Return the message."""
@@ -311,7 +313,8 @@ class Subscription:
 
     @resolved(
         "Something changed that a playlist may follow from; not that time goes by, which its "
-        "`deadline` says. Needs assets.view."
+        "`deadline` says. Needs assets.view.",
+        needs=holding(FEEDS["playlistChanged"].needs),
     )
     def playlist_changed(self) -> PlaylistChange:
         """Return the message."""
@@ -319,12 +322,16 @@ class Subscription:
 
     @resolved(
         "Members came, changed or went. Needs users.view.",
+        needs=holding(FEEDS["membershipsChanged"].needs),
     )
     def memberships_changed(self) -> MembershipsChange:
         """Return the message."""
         return MembershipsChange(change=cast("Change", self))
 
-    @resolved("An import or a restore began, went on, or ended. Needs assets.import.")
+    @resolved(
+        "An import or a restore began, went on, or ended. Needs assets.import.",
+        needs=holding(FEEDS["importProgress"].needs),
+    )
     def import_progress(self) -> ImportProgress:
         """Return the message."""
         return ImportProgress(change=cast("Change", self))

@@ -12,6 +12,7 @@ import strawberry
 from graph.columns import mutation
 from graph.context import Info
 from graph.errors import UserError, attempt
+from graph.permissions import OWNER, holding
 from graph.tenants import Tenant
 from tenancy import deletion, domains, models
 
@@ -118,7 +119,8 @@ class TenantLifeMutations:
         "Want a domain of its own for the tenant you are in: make the record that "
         "`domainChallenge` then tells, and call `verifyTenantDomain`. The one it has goes on "
         "until then. Needs tenant.edit. Refused: FORBIDDEN, INVALID for what is no public domain "
-        "and for what looks like one of the platform's, CONFLICT for the one it has."
+        "and for what looks like one of the platform's, CONFLICT for the one it has.",
+        needs=holding("tenant.edit"),
     )
     def request_tenant_domain(
         self,
@@ -137,7 +139,8 @@ class TenantLifeMutations:
         "Look for the record of the requested domain; with it, the domain opens the tenant from "
         "now on. Takes up to 3 seconds. Needs tenant.edit. Refused: FORBIDDEN, INVALID when there "
         "is no such record, CONFLICT when another tenant has the domain and when no name server "
-        "answers, RATE_LIMITED after 20 in an hour."
+        "answers, RATE_LIMITED after 20 in an hour.",
+        needs=holding("tenant.edit"),
     )
     def verify_tenant_domain(
         self,
@@ -154,7 +157,8 @@ class TenantLifeMutations:
 
     @mutation(
         "Give up the domain of the tenant you are in, or the one it wants: it opens nothing any "
-        "more. Needs tenant.edit. Refused: FORBIDDEN, INVALID for another domain."
+        "more. Needs tenant.edit. Refused: FORBIDDEN, INVALID for another domain.",
+        needs=holding("tenant.edit"),
     )
     def remove_tenant_domain(
         self,
@@ -172,7 +176,8 @@ class TenantLifeMutations:
     @mutation(
         "Have the tenant you are in deleted with all that it has, 30 days from now unless the "
         "operator chose otherwise. Until then it goes on, and `cancelTenantDeletion` calls it "
-        "off. For owners, in person. Refused: FORBIDDEN, INVALID for another slug."
+        "off. For owners, in person. Refused: FORBIDDEN, INVALID for another slug.",
+        needs=OWNER,
     )
     def request_tenant_deletion(
         self,
@@ -189,7 +194,8 @@ class TenantLifeMutations:
 
     @mutation(
         "Call off the deletion of the tenant you are in. For owners, in person. Refused: "
-        "FORBIDDEN, INVALID for another slug."
+        "FORBIDDEN, INVALID for another slug.",
+        needs=OWNER,
     )
     def cancel_tenant_deletion(
         self,

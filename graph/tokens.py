@@ -33,6 +33,7 @@ from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import given, is_given
 from graph.members import User
+from graph.permissions import INSIDE, MEMBER, Needs, Who
 from graph.selections import Selection, selected
 from tenancy import models, tokens
 from tenancy.errors import NotFound
@@ -155,7 +156,8 @@ class TokenQueries:
 
     @query(
         "API tokens, revoked and expired ones too, page by page in the order they were made: with "
-        "users.tokens everybody's in the tenant, otherwise your own."
+        "users.tokens everybody's in the tenant, otherwise your own.",
+        needs=Needs(also="users.tokens for those of others"),
     )
     def api_tokens(
         self,
@@ -181,7 +183,8 @@ class TokenQueries:
     @query(
         "What this credential may do in the tenant you are in, one name each, sorted: "
         '`["assets.view", "layouts.view"]`. Also for tokens, devices and addresses, which are '
-        "nobody; people have `me.permissions` too."
+        "nobody; people have `me.permissions` too.",
+        needs=INSIDE,
     )
     def viewer_permissions(self, info: Info) -> list[str] | None:
         """Return the actor's permissions; raises NotSignedIn, TenantRequired."""
@@ -284,7 +287,8 @@ class TokenMutations:
 
     @mutation(
         "Make an API token of your own in the tenant you are in. For members who signed in: a "
-        "token makes no tokens. Refused: FORBIDDEN, INVALID, CONFLICT with 50 live ones."
+        "token makes no tokens. Refused: FORBIDDEN, INVALID, CONFLICT with 50 live ones.",
+        needs=Needs(Who.MEMBER, also="signed in with a password or a session"),
     )
     def create_api_token(
         self,
@@ -304,7 +308,10 @@ class TokenMutations:
             credential=ApiTokenSecret(api_token=shown, secret=secret), errors=errors
         )
 
-    @mutation("Rename an API token of your own. Refused: FORBIDDEN, INVALID, NOT_FOUND.")
+    @mutation(
+        "Rename an API token of your own. Refused: FORBIDDEN, INVALID, NOT_FOUND.",
+        needs=MEMBER,
+    )
     def update_api_token(
         self,
         info: Info,
@@ -322,7 +329,8 @@ class TokenMutations:
 
     @mutation(
         "End an API token for good, from the next request on: one of your own, or with "
-        "users.tokens anybody's. Refused: FORBIDDEN, NOT_FOUND."
+        "users.tokens anybody's. Refused: FORBIDDEN, NOT_FOUND.",
+        needs=Needs(Who.MEMBER, also="users.tokens for those of others"),
     )
     def revoke_api_token(
         self,

@@ -13,8 +13,9 @@ from django.core.management import call_command
 from django.db import transaction
 from strawberry.relay import to_base64
 
-from graph.permissions import needs_of, roots, table
+from graph.permissions import holding, needs_of, roots, table
 from graph.schema import schema
+from graph.subscriptions import FEEDS
 from rls import acting_as
 from tenancy.actors import ANONYMOUS, Actor, device, person
 from tenancy.members import deactivate_membership
@@ -63,6 +64,45 @@ OPERATIONS = {
     "Mutation.registerDevice": f'mutation {{ x: registerDevice(input: {{name: "N"}}) {{ {FAULTS} }} }}',
     "Mutation.pairDevice": f'mutation {{ x: pairDevice(input: {{code: "ABCDEF", name: "N"}}) {{ {FAULTS} }} }}',
     "Mutation.updateDeviceDefaults": f"mutation {{ x: updateDeviceDefaults(input: {{showSplash: false}}) {{ {FAULTS} }} }}",
+    "Mutation.changePassword": (
+        f'mutation {{ x: changePassword(input: {{currentPassword: "x", newPassword: "y"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.changeEmail": (
+        f'mutation {{ x: changeEmail(input: {{currentPassword: "x", email: "new@example.com"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.beginSecondFactor": (
+        f'mutation {{ x: beginSecondFactor(input: {{currentPassword: "x"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.confirmSecondFactor": (
+        f'mutation {{ x: confirmSecondFactor(input: {{code: "000000"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.disableSecondFactor": (
+        f'mutation {{ x: disableSecondFactor(input: {{currentPassword: "x", code: "000000"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.regenerateRecoveryCodes": (
+        f'mutation {{ x: regenerateRecoveryCodes(input: {{currentPassword: "x", code: "000000"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.requestTenantDomain": (
+        f'mutation {{ x: requestTenantDomain(input: {{domain: "signs.example.com"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.verifyTenantDomain": (
+        f'mutation {{ x: verifyTenantDomain(input: {{domain: "signs.example.com"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.removeTenantDomain": (
+        f'mutation {{ x: removeTenantDomain(input: {{domain: "signs.example.com"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.requestTenantDeletion": (
+        f'mutation {{ x: requestTenantDeletion(input: {{slug: "another"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.cancelTenantDeletion": (
+        f'mutation {{ x: cancelTenantDeletion(input: {{slug: "another"}}) {{ {FAULTS} }} }}'
+    ),
+    "Mutation.createApiToken": (
+        f'mutation {{ x: createApiToken(input: {{name: "N", permissions: ["assets.view"]}}) {{ {FAULTS} }} }}'
+    ),
+    "Query.auditLog": "{ auditLog(first: 1) { totalCount } }",
+    "Query.apiTokens": "{ apiTokens(first: 1) { totalCount } }",
+    "Query.viewerPermissions": "{ viewerPermissions }",
     "Mutation.replaceAssetFile": (
         f'mutation {{ x: replaceAssetFile(input: {{id: "{to_base64("Asset", uuid4())}", '
         f'uploadId: "{to_base64("UploadSession", uuid4())}"}}) {{ {FAULTS} }} }}'
@@ -71,6 +111,12 @@ OPERATIONS = {
 }
 # What is asked for as a file, and by whom, is in test_uploads.
 FILES = {"Mutation.uploadAsset"}
+
+ASKED = [
+    name
+    for name, _ in roots(schema._schema)
+    if name not in FILES and not name.startswith("Subscription.")
+]
 
 
 @dataclass(frozen=True)
@@ -122,7 +168,7 @@ def test_every_root_field_says_what_it_needs() -> None:
             assert permission in (field.description or ""), name
 
 
-@pytest.mark.parametrize("name", [name for name, _ in roots(schema._schema) if name not in FILES])
+@pytest.mark.parametrize("name", ASKED)
 def test_the_table_is_what_happens(callers: dict[str, Caller], name: str) -> None:
     needs = table(schema._schema)[name]
     assert needs is not None
@@ -139,6 +185,14 @@ def test_the_table_is_what_happens(callers: dict[str, Caller], name: str) -> Non
             assert not found & REFUSED, (kind, answered)
         else:
             assert expected.value in found, (kind, answered)
+
+
+def test_feeds_ask_for_what_their_fields_declare() -> None:
+    """Whether they do is in test_subscriptions."""
+    declared = {name: needs for name, needs in table(schema._schema).items() if "Subscr" in name}
+    assert len(declared) == len(FEEDS)
+    for name, feed in FEEDS.items():
+        assert declared[f"Subscription.{name}"] == holding(feed.needs)
 
 
 def test_who_is_shut_out_gets_nothing(acme: Inhabited, gql: Callable[..., Graph]) -> None:
