@@ -198,7 +198,10 @@ def check_compiled_pages(world: World, graph: Graph) -> None:
                 where = (field, name.name, direction.name, window)
                 assert sent.startswith("SELECT concat("), where
                 nodes, *scans = plan_of(world, sent, model._meta.db_table)
-                assert not [node for node in nodes if node["Node Type"] == "Sort"], where
+                # A page that was read backwards is turned round, and nothing else is sorted.
+                sorts = [node for node in nodes if "Sort" in node["Node Type"]]
+                assert all(node["Actual Rows"] <= 10 for node in sorts), where
+                assert window.startswith("last") or not sorts, where
                 for scan in scans:
                     assert columns[scan["Index Name"]][0] == "tenant_id", where
                     assert scan["Actual Rows"] <= 51, where
