@@ -8,6 +8,7 @@ pipeline, so the wait is one, not four.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import OrderedDict
 from hashlib import blake2b
@@ -17,7 +18,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
-from psycopg import pq
+from psycopg import pq, sql
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ExecStatus
 from psycopg.waiting import Wait
@@ -39,6 +40,7 @@ MAX_LOSSES = 20
 
 _CONTEXT = b"SELECT set_config($1, $2, true), set_config($3, $4, true)"
 _TENANT, _USER = TENANT_SETTING.encode(), USER_SETTING.encode()
+_NUMBERED = re.compile(r"\$(\d+)")
 _LOST = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
 Row = tuple["bytes | None", ...]
@@ -108,14 +110,16 @@ def fetch_one(
                     # As the end of a door does: whoever comes next gets a new one.
                     connection.close()
                 raise
-            _log(connection, "BEGIN READ ONLY; " + _CONTEXT.decode(), 0.0)
-        _log(connection, statement.decode(), time.monotonic() - started)
+            _log(connection, _CONTEXT, ("", "", "", ""), 0.0)
+        _log(connection, statement, parameters, time.monotonic() - started)
     return row
 
 
-def _log(connection: Any, text: str, seconds: float) -> None:
+def _log(connection: Any, statement: bytes, parameters: Sequence[Any], seconds: float) -> None:
     """Add to Django's log of statements, where it keeps one (DEBUG, and counting tests)."""
     if connection.queries_logged:
+        literals = [sql.Literal(value).as_string(connection.connection) for value in parameters]
+        text = _NUMBERED.sub(lambda match: literals[int(match[1]) - 1], statement.decode())
         connection.queries_log.append({"sql": text, "time": f"{seconds:.3f}"})
 
 

@@ -218,11 +218,16 @@ class _Page:
         return f"({' OR '.join(answers)})::text" if answers else "'false'"
 
     def _exists(self, place: _Place, *, after: bool) -> str:
-        source = Source(
-            self.making, self.rows.filter(self._beside(place, after=after, including=True))
-        )
+        """Return whether there is anything from a place on.
+
+        By the first row in order, which one step into the index finds; for EXISTS the planner may
+        rather look through the table, whoever's rows come first there.
+        """
+        rows = self.rows.filter(self._beside(place, after=after, including=True))
+        ordered = rows.order_by(*self.ordering.order_by(backward=not after))
+        source = Source(self.making, ordered[:1])
         try:
-            return f"EXISTS (SELECT FROM {source.text()})"
+            return f"(SELECT true FROM {source.text()}) IS NOT NULL"
         except Nothing:
             return "false"
 

@@ -153,6 +153,7 @@ def test_an_asset_is_found_by_what_it_says_now(shelf: Inhabited, gql: Callable[.
     assert names(gql(), tags={"any": ["front desk"]}) == []
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_search_costs_one_statement_more_than_a_list(
     shelf: Inhabited, gql: Callable[..., Graph]
 ) -> None:

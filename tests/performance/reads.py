@@ -58,8 +58,8 @@ def measure(*, requests: int, rounds: int) -> Iterator[str]:
         for _ in range(rounds):
             answers = []
             for road, switch in ROADS.items():
-                with running(environment={"SIGNATE_COMPILED_READS": switch}) as (port, server):
-                    meter = Meter(server)
+                with running(environment={"SIGNATE_COMPILED_READS": switch}) as (port, process):
+                    meter = Meter(process)
                     answers.append([_data(port, home, body) for body in bodies.values()])
                     for name, body in bodies.items():
                         found = _each(port, meter, home, body, max(20, requests // _weight(name)))
