@@ -55,7 +55,11 @@ def test_every_sample_runs(world: World, gql: Callable[..., Graph], sample: str,
     _runs(world, gql(f"{slug}-owner"), slug, sample, wanted)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
+# What is told over a WebSocket is run in tests/browser.
+OVER_HTTP = [one for one in EXAMPLES if "\nsubscription" not in f"\n{one.query}"]
+
+
+@pytest.mark.parametrize("example", OVER_HTTP, ids=lambda example: example.title)
 @pytest.mark.parametrize("slug", ["acme", "globex"])
 def test_every_example_of_graphiql_runs(
     world: World, gql: Callable[..., Graph], example: object, slug: str
