@@ -53,7 +53,7 @@ from graph.connections import (
 from graph.context import MY_MEMBERSHIPS, Context, Info, people, tenants
 from graph.enums import OrderDirection, described
 from graph.inputs import is_given
-from graph.permissions import PERSON, holding
+from graph.permissions import ACCOUNT, holding
 from graph.selections import Selection, selected
 from tenancy import models
 from tenancy.errors import InvalidInput, PermissionDenied
@@ -348,7 +348,10 @@ def viewers_by_keys(context: Context, keys: list[UUID], selection: Selection) ->
 class MemberQueries:
     """The root fields about people."""
 
-    @query("You. Works without a tenant.", needs=PERSON)
+    @query(
+        "You, or whose API token it is. Works without a tenant.",
+        needs=ACCOUNT,
+    )
     def me(self, info: Info) -> Viewer:
         """Return who asks."""
         return viewer(info.context)

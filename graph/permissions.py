@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphql import GraphQLObjectType
 
+from tenancy.actors import ActorKind
 from tenancy.errors import ErrorCode
 from tenancy.permissions import Role
 
@@ -29,6 +30,7 @@ class Who(StrEnum):
 
     ANYBODY = "whoever asks"
     SIGNED_IN = "whoever is signed in"
+    ACCOUNT = "a person, in any tenant or none, or an API token of theirs"
     PERSON = "a person, in any tenant or none"
     INSIDE = "whoever is in the tenant"
     MEMBER = "a person who is in the tenant"
@@ -53,9 +55,14 @@ class Needs:
             return None
         if not actor.is_signed_in:
             return ErrorCode.UNAUTHENTICATED
-        if self.who not in {Who.PERSON, Who.SIGNED_IN} and actor.tenant_id is None:
+        anywhere = {Who.ACCOUNT, Who.PERSON, Who.SIGNED_IN}
+        if self.who not in anywhere and actor.tenant_id is None:
             return ErrorCode.TENANT_REQUIRED
-        is_somebody = self.who in {Who.INSIDE, Who.SIGNED_IN} or actor.user_id is not None
+        is_somebody = (
+            self.who in {Who.INSIDE, Who.SIGNED_IN}
+            or (self.who is Who.ACCOUNT and actor.user_id is not None)
+            or actor.kind is ActorKind.MEMBER
+        )
         is_owner = self.who is not Who.OWNER or actor.role is Role.OWNER
         holds = all(actor.can(name) for name in self.permissions)
         return None if is_somebody and is_owner and holds else ErrorCode.FORBIDDEN
@@ -71,6 +78,7 @@ def holding(*permissions: str, also: str = "", hides: bool = False) -> Needs:
 
 
 ANYBODY, SIGNED_IN, PERSON = Needs(Who.ANYBODY), Needs(Who.SIGNED_IN), Needs(Who.PERSON)
+ACCOUNT = Needs(Who.ACCOUNT)
 INSIDE, MEMBER, OWNER = Needs(Who.INSIDE), Needs(Who.MEMBER), Needs(Who.OWNER)
 
 

@@ -67,7 +67,11 @@ _SECURITY: Mapping[str, Schema] = {
         "scheme": "basic",
         "description": "A member's name and password, or a device's id and secret.",
     },
-    "bearer": {"type": "http", "scheme": "bearer", "description": "A device's secret."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token (`sgt_…`), or a device's secret (`sgd_…`).",
+    },
     "internalToken": {
         "type": "apiKey",
         "in": "header",

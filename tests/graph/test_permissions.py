@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,8 +17,9 @@ from graph.permissions import holding, needs_of, roots, table
 from graph.schema import schema
 from graph.subscriptions import FEEDS
 from rls import acting_as
-from tenancy.actors import ANONYMOUS, Actor, device, person
+from tenancy.actors import ANONYMOUS, Actor, ActorKind, device, person
 from tenancy.members import deactivate_membership
+from tenancy.tokens import create_token
 from tests.conftest import Graph
 from tests.isolation.test_graphql import ROWS, nobodys_id
 from tests.players import add_player
@@ -132,12 +133,26 @@ def callers(
     world: World, acme: Inhabited, gql: Callable[..., Graph], client_of: Callable[..., Client]
 ) -> dict[str, Caller]:
     player = add_player(acme)
+    with acting_as(acme.owner):
+        held, secret = create_token(
+            actor=acme.owner, values={"name": "N", "permissions": ["assets.view", "assets.edit"]}
+        )
+    script = replace(
+        acme.owner,
+        kind=ActorKind.TOKEN,
+        permissions=frozenset(held.permissions),
+        role=None,
+        membership_id=None,
+        token_id=held.pk,
+    )
+    bearer = {"Authorization": f"Bearer {secret}"}
     found = {role: Caller(actor, gql(f"acme-{role}")) for role, actor in acme.actors.items()}
     return {
         **found,
         "anonymous": Caller(ANONYMOUS, Graph(client_of(host="acme.signage.test"))),
         "elsewhere": Caller(person(world.outsider.user_id or uuid4()), gql("outsider")),
         "device": Caller(device(player.key, acme.tenant.pk), Graph(player.basic)),
+        "token": Caller(script, Graph(client_of(host="acme.signage.test", headers=bearer))),
     }
 
 
@@ -229,13 +244,15 @@ def test_fields_that_need_something_ask_for_it(
     needs = table(schema._schema)[name]
     assert needs is not None
     document = FIELDS[name].replace("%s", to_base64("Asset", acme.assets[0].pk))
-    for kind in (*acme.actors, "device"):
+    for kind in (*acme.actors, "device", "token"):
         caller = callers[kind]
         answered = caller.graph(document)
         if needs.refusal(caller.actor) is None:
             assert "errors" not in answered, (kind, answered)
         elif needs.hides:
-            assert answered["data"]["node"]["createdBy"]["email"] is None, (kind, answered)
+            # The owner's, who made it: their own token is told, as they are.
+            told = answered["data"]["node"]["createdBy"]["email"]
+            assert (told is None) is (caller.actor.user_id != acme.owner.user_id), (kind, answered)
         else:
             assert codes(answered) == {"FORBIDDEN"}, (kind, answered)
 
