@@ -1,6 +1,6 @@
 """What of the released schema is no longer so: clients that were made for it would fail.
 
-Called by `manage.py schema_changes`. The released schema is schema.released.graphql. A field, an
+Called by `manage.py schema_changes`. The released schema is graph/schema.released.graphql. A field, an
 argument or a value that was deprecated in it may go; anything else that breaks has to be allowed by
 name, with a reason, in docs/schema-changes.md.
 """

@@ -329,6 +329,11 @@ def resize(driver: Chrome, size: tuple[int, int]) -> None:
 
 
 @pytest.fixture
+def copies() -> None:
+    """GraphiQL is what is seen after signing in, and there has to be a copy of it here."""
+
+
+@pytest.fixture
 def graphiql(browser: Browser) -> Browser:
     """GraphiQL as acme's owner finds it after signing in."""
     browser.open("/graphql")

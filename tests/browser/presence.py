@@ -45,7 +45,7 @@ def no_graphiql() -> str:
 def _cannot_run(item: pytest.Item) -> bool:
     if item.get_closest_marker("browser") is None:
         return False
-    needs_graphiql = "graphiql" in getattr(item, "fixturenames", ())
+    needs_graphiql = {"graphiql", "copies"} & {*getattr(item, "fixturenames", ())}
     return bool(no_browser() or (needs_graphiql and no_graphiql()))
 
 

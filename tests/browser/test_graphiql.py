@@ -29,6 +29,7 @@ def _nodes(answer: dict[str, Any]) -> list[dict[str, Any]]:
     return [edge["node"] for edge in answer["data"]["assets"]["edges"]]
 
 
+@pytest.mark.usefixtures("copies")
 def test_a_person_without_a_session_is_asked_to_sign_in_and_comes_back(browser: Browser) -> None:
     browser.open("/graphql")
     assert browser.path == "/login/?next=/graphql"
@@ -37,6 +38,7 @@ def test_a_person_without_a_session_is_asked_to_sign_in_and_comes_back(browser: 
     browser.at("/graphql")
 
 
+@pytest.mark.usefixtures("copies")
 def test_a_wrong_password_is_said_and_the_name_kept(browser: Browser) -> None:
     browser.expected = ["the server responded with a status of 401"]
     browser.open("/login/")

@@ -26,6 +26,7 @@ from tests.conftest import PLATFORM
 from tests.isolation.test_graphql import OWN, ROWS, foreign_id
 from tests.media import PNG
 from tests.uploads import begin, put
+from tests.world import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ ERRORS = "errors { code message }"
 # What leaves none, and why.
 UNRECORDED = {
     "recordPlayback": "thousands an hour, each of them kept as proof of play",
+    "beginSecondFactor": "there is none before it is confirmed",
     "beginUpload": "nothing is there yet: finishing it or giving it up is what is written down",
 }
 # As the matrix has them they change nothing: what they ask for is so already.
@@ -72,8 +74,19 @@ OTHERS = {
     "registerDevice": '(input: {name: "x"})',
     "updateDeviceDefaults": "(input: {shufflePlaylist: true})",
 }
-# Each has a test of its own below.
-APART = {"acceptInvitation", "declineInvitation", "pairDevice", "uploadAsset"}
+# Each has a test of its own: below, in test_tenant_life's neighbours tests.tenancy.test_domains and
+# test_deletion, and in test_accounts.
+APART = {
+    *("acceptInvitation", "declineInvitation", "pairDevice", "uploadAsset"),
+    *("requestTenantDomain", "verifyTenantDomain", "removeTenantDomain"),
+    *("requestTenantDeletion", "cancelTenantDeletion"),
+    *("confirmSecondFactor", "disableSecondFactor", "regenerateRecoveryCodes"),
+}
+# What somebody does to their own account while they are in a tenant.
+ACCOUNTS = {
+    "changePassword": 'newPassword: "another long phrase of words"',
+    "changeEmail": 'email: "new@example.com"',
+}
 
 
 def logged(place: Inhabited) -> int:
@@ -95,7 +108,7 @@ def _files(tmp_path: Path, settings: Settings) -> None:
 def test_every_mutation_has_its_row() -> None:
     kind = schema._schema.mutation_type
     assert kind is not None
-    assert {*UNRECORDED, *WITH_IDS, *OTHERS, *APART} == kind.fields.keys()
+    assert {*UNRECORDED, *WITH_IDS, *OTHERS, *APART, *ACCOUNTS} == kind.fields.keys()
     assert not (OTHERS.keys() | APART) & WITH_IDS.keys()
 
 
@@ -112,6 +125,9 @@ def test_what_is_done_to_something_is_written_down(
     document = CHANGED.get(name, document)
     variables = {**OWN, "id": foreign_id(kind, acme)}
     variables["other"] = to_base64("Asset", acme.assets[1].pk)
+    if name == "endOtherSessions":
+        gql("").client.post("/login/", {"username": "acme-owner", "password": PASSWORD})
+        gql("").client.post("/login/", {"username": "acme-owner", "password": PASSWORD})
     before = logged(acme)
     # Refused: nothing of it is there. Whoever has no permission, and an id of nobody.
     for graph, key in (
@@ -150,6 +166,21 @@ def test_what_is_done_is_written_down(world: World, gql: Callable[..., Graph], n
         ]
         return
     assert logged(acme) > before
+
+
+@pytest.mark.parametrize("name", ACCOUNTS)
+def test_what_is_done_to_an_account_is_written_down(
+    acme: Inhabited, gql: Callable[..., Graph], name: str
+) -> None:
+    document = (
+        f"mutation($p: String!) {{ {name}(input: {{currentPassword: $p, {ACCOUNTS[name]}}}) "
+        f"{{ {ERRORS} }} }}"
+    )
+    before = logged(acme)
+    assert gql("acme-owner").data(document, p="wrong")[name]["errors"] != []
+    assert logged(acme) == before
+    assert gql("acme-owner").data(document, p=PASSWORD)[name]["errors"] == []
+    assert logged(acme) == before + 1
 
 
 @pytest.mark.parametrize("name", ["acceptInvitation", "declineInvitation"])

@@ -129,7 +129,6 @@ def test_the_same_legacy_id_lives_in_two_tenants_and_once_in_each(acme: Inhabite
         "CREATE TABLE mine (id int)",
         "ALTER ROLE signage_app BYPASSRLS",
         "SELECT password FROM user_credentials",
-        "DELETE FROM tenants",
         "SELECT * FROM auth_permission",
         "UPDATE django_migrations SET name = ''",
     ],
@@ -144,6 +143,12 @@ def test_what_the_application_role_may_not_do(acme: Inhabited, statement: str) -
         transaction.atomic(),
     ):
         cursor.execute(statement)
+
+
+def test_no_tenant_goes_before_it_was_to_go(acme: Inhabited) -> None:
+    with acting_as(acme.owner), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM tenants")
+        assert cursor.rowcount == 0
 
 
 def test_turning_row_security_off_shows_an_error_and_not_the_rows(acme: Inhabited) -> None:

@@ -209,11 +209,11 @@ def test_graphql_needs_a_tenant_and_says_so(world: World) -> None:
     assert needed.status_code == 400
     assert needed.content == b'{"error": "Invalid or missing tenant", "code": "TENANT_REQUIRED"}'
     for slug in ("acme", "globex"):
-        expected = {"data": {"tenant": {"slug": slug}, "assets": {"totalCount": 3}}}
-        assert json.loads(ask(f"{slug}.{PLATFORM}").content) == expected
-        assert json.loads(ask(X_Tenant_ID=slug).content) == expected
+        expected = {"tenant": {"slug": slug}, "assets": {"totalCount": 3}}
+        for answer in (ask(f"{slug}.{PLATFORM}"), ask(X_Tenant_ID=slug)):
+            assert json.loads(answer.content)["data"] == expected
         tenant = getattr(world, slug).tenant
-        assert json.loads(ask(X_Tenant_ID=str(tenant.id)).content) == expected
+        assert json.loads(ask(X_Tenant_ID=str(tenant.id)).content)["data"] == expected
     for refused in (ask(X_Tenant_ID="initech"), ask(f"initech.{PLATFORM}"), ask("evil.example")):
         assert (refused.status_code, json.loads(refused.content)) == (403, REFUSED)
 

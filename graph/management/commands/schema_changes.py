@@ -15,7 +15,7 @@ from graph.schema import schema
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-RELEASED = Path(settings.BASE_DIR) / "schema.released.graphql"
+RELEASED = Path(settings.BASE_DIR) / "graph" / "schema.released.graphql"
 CURRENT = Path(settings.BASE_DIR) / "schema.graphql"
 ALLOWED = Path(settings.BASE_DIR) / "docs" / "schema-changes.md"
 
