@@ -1,8 +1,8 @@
 """What of the released schema is no longer so: clients that were made for it would fail.
 
-Called by `manage.py schema_changes`. The released schema is graph/schema.released.graphql. A field, an
-argument or a value that was deprecated in it may go; anything else that breaks has to be allowed by
-name, with a reason, in docs/schema-changes.md.
+Called by `manage.py schema_changes`. The released schema is graph/schema.released.graphql. A field,
+an argument or a value that was deprecated in it may go; anything else that breaks has to be allowed
+by name, with a reason, in docs/schema-changes.md.
 """
 
 from __future__ import annotations

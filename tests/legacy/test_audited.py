@@ -107,7 +107,7 @@ def ask(client: Client, method: str, path: str, asset: str, other: str) -> int:
             body = json.dumps({"shuffle_playlist": True})
         case "POST", "/recover":
             name = client.post("/api/v2/backup").json()
-            archive = b"".join(client.get(f"/static_with_mime/{name}"))  # type: ignore[arg-type]
+            archive = b"".join(client.get(f"/static_with_mime/{name}"))
             file = SimpleUploadedFile("backup.tar.gz", archive, "application/x-tar")
             return client.post(address, {"backup_upload": file}).status_code
     return client.generic(method, address, body, content_type=kind).status_code
