@@ -284,10 +284,10 @@ def test_the_command_prints_the_whole_of_it() -> None:
     for name in table(schema._schema):
         assert any(line.startswith(f"{name} ") for line in lines), name
     [line] = [line for line in lines if line.startswith("Mutation.createAsset ")]
-    # anonymous, elsewhere, viewer, operator, manager, admin, owner, device, capability
-    assert line.split()[2:] == ["-", "-", "-", "-", "yes", "yes", "yes", "-", "-"]
+    # anonymous, elsewhere, viewer, operator, manager, admin, owner, device, token, capability
+    assert line.split()[2:] == ["-", "-", "-", "-", "yes", "yes", "yes", "-", "-", "-"]
     [line] = [line for line in lines if line.startswith("POST /api/v2/assets ")]
-    assert line.split()[3:] == ["-", "-", "-", "-", "yes", "yes", "yes", "-", "yes"]
+    assert line.split()[3:] == ["-", "-", "-", "-", "yes", "yes", "yes", "-", "-", "yes"]
     marked = StringIO()
     call_command("permissions", "--markdown", stdout=marked)
     assert marked.getvalue().count("\n") == len(lines) + 1

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import transaction
 
-from project.management.commands.permissions import YES, rows
+from project.management.commands.permissions import TOKEN_PERMISSIONS, YES, rows
 from rls import acting_as
 from tenancy.capabilities import create_capability
+from tenancy.tokens import create_token
+from tests.conftest import PLATFORM
 from tests.players import add_player, anonymous
 
 if TYPE_CHECKING:
@@ -35,10 +37,14 @@ def clients(acme: Inhabited, client_of: Callable[..., Client]) -> dict[str, tupl
     """Whoever may ask, and what is before the path then."""
     with acting_as(acme.owner):
         _row, url = create_capability(actor=acme.owner, name="shop window")
+        values = {"name": "script", "permissions": list(TOKEN_PERMISSIONS)}
+        _token, secret = create_token(actor=acme.owner, values=values)
+    bearer = {"Authorization": f"Bearer {secret}"}
     return {
         **{role: (client_of(f"acme-{role}"), "") for role in acme.actors},
         "anonymous": (anonymous("acme"), ""),
         "device": (add_player(acme).basic, ""),
+        "token": (client_of(host=f"acme.{PLATFORM}", headers=bearer), ""),
         "capability": (anonymous("acme"), urlsplit(url).path.removesuffix("/api")),
     }
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from assets.legacy.routing import Operation
 
 _NOBODY = UUID(int=0)
+# The token that stands for all of them: each may what it lists, for as long as its owner may.
+TOKEN_PERMISSIONS = ("assets.view",)
 _NAME = re.compile(r"[a-z]+\.[a-z]+")
 YES, NO, HIDDEN = "yes", "-", "null"
 
@@ -48,6 +50,13 @@ def actors() -> Mapping[str, Actor]:
         "elsewhere": person(_NOBODY),
         **members,
         "device": device(_NOBODY, _NOBODY),
+        "token": Actor(
+            kind=ActorKind.TOKEN,
+            tenant_id=_NOBODY,
+            user_id=_NOBODY,
+            token_id=_NOBODY,
+            permissions=frozenset(TOKEN_PERMISSIONS),
+        ),
         "capability": capability(_NOBODY, _NOBODY, DEFAULT_PERMISSIONS),
     }
 
@@ -97,7 +106,10 @@ def _outcome(needs: Needs, actor: Actor) -> str:
 class Command(BaseCommand):
     """Prints the matrix."""
 
-    help = "Prints who may do what: roles and credentials, every GraphQL field and REST operation"
+    help = (
+        "Prints who may do what: roles and credentials, every GraphQL field and REST operation. "
+        f"The token is one for {', '.join(TOKEN_PERMISSIONS)}; others may what they list."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
