@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request
     from websockets.typing import Subprotocol
 
-    from project.application import Application
+    from project.application import Sockets
 
 logger = logging.getLogger("signate.sockets")
 
@@ -155,7 +155,7 @@ def _scope(connection: ServerConnection, request: Request) -> dict[str, Any]:
 class Server:
     """A server of `application` on one port."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Sockets) -> None:
         """Serve nothing yet."""
         self._application = application
         self._lines: dict[ServerConnection, _Line] = {}

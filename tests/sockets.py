@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections
 
-from project.application import Application
+from project.application import Sockets
 from tests.conftest import PLATFORM
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Line:
 class House:
     """An application that serves, and the lines to it."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Sockets) -> None:
         self.application = application
 
     @asynccontextmanager
@@ -162,28 +162,15 @@ class House:
         raise AssertionError(message)
 
 
-def _no_requests(_environ: Any, _start: Any) -> list[bytes]:
-    raise AssertionError
-
-
 def play(scene: Callable[[House], Coroutine[Any, Any, ResultT]]) -> ResultT:
     """Run a scene in front of an application that is up, and return what it returns."""
 
     async def whole() -> ResultT:
-        application = Application(_no_requests)
-        asked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-        async def send(message: dict[str, Any]) -> None:
-            told.put_nowait(message)
-
-        life = asyncio.create_task(application({"type": "lifespan"}, asked.get, send))
-        asked.put_nowait({"type": "lifespan.startup"})
-        assert (await told.get())["type"] == "lifespan.startup.complete"
+        sockets = Sockets()
+        await sockets.start()
         try:
-            return await scene(House(application))
+            return await scene(House(sockets))
         finally:
-            asked.put_nowait({"type": "lifespan.shutdown"})
-            await asyncio.wait_for(life, PATIENCE)
+            await asyncio.wait_for(sockets.stop(), PATIENCE)
 
     return asyncio.run(whole())

@@ -14,12 +14,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from assets.library import update_asset
-from project.application import Application
+from project.application import Sockets
 from project.management.commands.demo import free_port
 from project.socket_server import Server
 from rls import acting_as
 from tests.conftest import PLATFORM, basic
-from tests.sockets import PATIENCE, _no_requests, act
+from tests.sockets import PATIENCE, act
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -35,7 +35,7 @@ def serving(scene: Callable[[int], Coroutine[Any, Any, None]]) -> None:
 
     async def whole() -> None:
         port = free_port(0)
-        life = asyncio.create_task(Server(Application(_no_requests)).run(HOST, port))
+        life = asyncio.create_task(Server(Sockets()).run(HOST, port))
         for _ in range(100):
             try:
                 _, writer = await asyncio.open_connection(HOST, port)

@@ -12,13 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 
-from project.application import Application
+from project.application import Sockets
 from project.socket_server import Server
 from rls.audit import require_wall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from django.core.management.base import CommandParser
 
 
@@ -41,11 +39,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         connections.close_all()
         try:
-            asyncio.run(Server(Application(_no_requests)).run(host, port))
+            asyncio.run(Server(Sockets()).run(host, port))
         except OSError as error:
             message = f"{host}:{port} cannot be listened on: {error}"
             raise CommandError(message) from error
-
-
-def _no_requests(_environ: Any, _start: Any) -> Iterable[bytes]:
-    raise NotImplementedError
