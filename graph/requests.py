@@ -84,6 +84,11 @@ def of_post(request: HttpRequest) -> Parameters:
         raise BadRequest("The request ended before its end.") from None
     if len(body) > most:
         raise _too_large()
+    return of_body(body)
+
+
+def of_body(body: bytes) -> Parameters:
+    """Return the parameters in JSON; raises BadRequest."""
     data = json_of(body, "The body")
     if isinstance(data, list):
         raise BadRequest("Send one operation per request; batches are not supported.")
@@ -244,9 +249,13 @@ def respond(request: HttpRequest, body: Mapping[str, Any]) -> HttpResponse:
 def respond_data(request: HttpRequest, data: bytes, extensions: Mapping[str, Any]) -> HttpResponse:
     """Return the response to an operation without errors whose `data` is JSON text already."""
     kind = media_type(request.headers.get("Accept", ""))
-    body = b'{"data":' + data + b',"extensions":' + _text(extensions) + b"}"
-    response = _response(kind, body, 200)
+    response = _response(kind, data_body(data, extensions), 200)
     return _kept(request, response, kind, data) if request.method == "GET" else response
+
+
+def data_body(data: bytes, extensions: Mapping[str, Any]) -> bytes:
+    """Return the body of an answer without errors whose `data` is JSON text already."""
+    return b'{"data":' + data + b',"extensions":' + _text(extensions) + b"}"
 
 
 def _kept(request: HttpRequest, response: HttpResponse, kind: str, data: bytes) -> HttpResponse:

@@ -5,7 +5,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-application = get_wsgi_application()
+_django = get_wsgi_application()
 
 
 def _refuse_without_the_wall() -> None:
@@ -17,3 +17,8 @@ def _refuse_without_the_wall() -> None:
 
 
 _refuse_without_the_wall()
+
+# Django is set up by now, which the models behind this need.
+from project.front import Front  # noqa: E402
+
+application = Front(_django)

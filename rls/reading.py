@@ -9,8 +9,11 @@ pipeline, so the wait is one, not four.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -38,13 +41,21 @@ SEEN_PER_CONNECTION = 1_000
 # So often a process is told that a name is unknown, or taken, before it prepares no more.
 MAX_LOSSES = 20
 
+# One snapshot: who asks is judged by the very state that is read.
+_BEGIN = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_COMMIT = b"COMMIT"
 _CONTEXT = b"SELECT set_config($1, $2, true), set_config($3, $4, true)"
 _TENANT, _USER = TENANT_SETTING.encode(), USER_SETTING.encode()
+# What is sent with every one of them is prepared at once.
+_ALWAYS = frozenset({_BEGIN, _CONTEXT, _COMMIT})
+_TEXT_TYPE = 25  # by its number
 _NUMBERED = re.compile(r"\$(\d+)")
 _LOST = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
 Row = tuple["bytes | None", ...]
 _Key = tuple[bytes, tuple[int, ...]]
+# Text, values, types and formats, as libpq takes them.
+_Message = tuple[bytes, "Sequence[pq.abc.Buffer | None]", tuple[int, ...], tuple[int, ...]]
 
 
 class _Statements:
@@ -87,6 +98,22 @@ class _Prepared:
 _prepared = _Prepared()
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A question about who asks, of one value, and what it was answered when they were let in.
+
+    Its parameters are text, as the answer is.
+    """
+
+    question: bytes
+    parameters: tuple[bytes, ...]
+    told: bytes
+
+
+class Outdated(Exception):
+    """What somebody was let in by is not so any more."""
+
+
 def fetch_one(
     actor: Acting, statement: bytes, parameters: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS
 ) -> Row:
@@ -115,6 +142,47 @@ def fetch_one(
     return row
 
 
+class _Own(threading.local):
+    """A connection of this thread's own, for as long as it lives or works."""
+
+    connection: psycopg.Connection[Any] | None = None
+
+
+_own = _Own()
+
+
+def fetch_judged(
+    actor: Acting, statement: bytes, parameters: Sequence[Any], *, standing: Standing
+) -> Row:
+    """Return what `fetch_one` returns, by a connection that this thread keeps.
+
+    For who was let in before: whether that is still right is asked in the same round trip, and
+    judged by the same snapshot as what is read. Raises Outdated when it is not, and else what
+    Django raises for what the database says; a connection that is lost is replaced the next time.
+    """
+    django: Any = connections[DEFAULT_DB_ALIAS]
+    with django.wrap_database_errors:
+        connection = _own.connection
+        if connection is None:
+            params = {**django.get_connection_params(), "autocommit": True}
+            connection = psycopg.connect(**params)
+            connection.execute("SET TIME ZONE 'UTC'")
+            _own.connection = connection
+        try:
+            return _persistently(connection, actor, statement, parameters, standing)
+        except psycopg.OperationalError:
+            if connection.closed:
+                _own.connection = None
+            raise
+
+
+def hang_up() -> None:
+    """Close the connection that this thread keeps."""
+    if _own.connection is not None:
+        _own.connection.close()
+        _own.connection = None
+
+
 def _log(connection: Any, statement: bytes, parameters: Sequence[Any], seconds: float) -> None:
     """Add to Django's log of statements, where it keeps one (DEBUG, and counting tests)."""
     if connection.queries_logged:
@@ -138,14 +206,16 @@ def _persistently(
     actor: Acting,
     statement: bytes,
     parameters: Sequence[Any],
+    standing: Standing | None = None,
 ) -> Row:
     """Return what `_alone` returns; send unprepared what the server has lost twice."""
+    alone = partial(_alone, connection, actor, statement, parameters, standing=standing)
     for _ in range(2):
         try:
-            return _alone(connection, actor, statement, parameters, is_prepared=_prepared.is_on)
+            return alone(is_prepared=_prepared.is_on)
         except _LOST:
             _prepared.losses += 1
-    return _alone(connection, actor, statement, parameters, is_prepared=False)
+    return alone(is_prepared=False)
 
 
 def _alone(
@@ -155,26 +225,29 @@ def _alone(
     parameters: Sequence[Any],
     *,
     is_prepared: bool,
+    standing: Standing | None = None,
 ) -> Row:
-    dumper = Transformer(connection)
-    values = dumper.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
-    types, formats = dumper.types or (), dumper.formats or ()
     tenant, user = (value.encode() for value in context_of(actor))
+    messages: list[_Message] = [
+        (_BEGIN, (), (), ()),
+        (_CONTEXT, (_TENANT, tenant, _USER, user), (_TEXT_TYPE,) * 4, (0,) * 4),
+        _message(connection, statement, parameters),
+        (_COMMIT, (), (), ()),
+    ]
+    if standing is not None:
+        count = len(standing.parameters)
+        asked = (standing.question, standing.parameters, (_TEXT_TYPE,) * count, (0,) * count)
+        messages.insert(2, asked)
     with connection.lock:
         link = connection.pgconn
         if link.transaction_status != pq.TransactionStatus.IDLE:
-            message = "A transaction is open that no door has opened."
-            raise ContextError(message)
+            problem = "A transaction is open that no door has opened."
+            raise ContextError(problem)
         link.enter_pipeline_mode()
         try:
-            link.send_query_params(b"BEGIN READ ONLY", None)
-            for text, sent, of_types, in_formats in (
-                (_CONTEXT, [_TENANT, tenant, _USER, user], (25,) * 4, (0,) * 4),
-                (statement, values, tuple(types), tuple(formats)),
-            ):
-                if not is_prepared or not _send(connection, text, sent, of_types, in_formats):
-                    link.send_query_params(text, sent, of_types, in_formats)
-            link.send_query_params(b"COMMIT", None)
+            for message in messages:
+                if not is_prepared or not _send(connection, *message):
+                    link.send_query_params(*message)
             link.pipeline_sync()
             results = connection.wait(_results(link))
         finally:
@@ -191,7 +264,20 @@ def _alone(
             connection.rollback()
             _look_what_is_left(connection)
         raise error
-    return _first_row(next(one for one in reversed(results) if one.status == ExecStatus.TUPLES_OK))
+    told = [one for one in results if one.status == ExecStatus.TUPLES_OK]
+    if standing is not None and (not told[1].ntuples or told[1].get_value(0, 0) != standing.told):
+        raise Outdated
+    return _first_row(told[-1])
+
+
+def _message(
+    connection: psycopg.Connection[Any], statement: bytes, parameters: Sequence[Any]
+) -> _Message:
+    if not parameters:
+        return statement, (), (), ()
+    dumper = Transformer(connection)
+    values = dumper.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+    return statement, values, tuple(dumper.types or ()), tuple(dumper.formats or ())
 
 
 def _look_what_is_left(connection: psycopg.Connection[Any]) -> None:
@@ -215,13 +301,13 @@ def _send(
     """Send one statement down the pipeline by its name; False where it has none yet."""
     link = connection.pgconn
     statements = _prepared.of.setdefault(connection, _Statements())
-    if statement is _CONTEXT:
+    if statement is _BEGIN:
         statements.touched.clear()
     key = (statement, types)
     name = statements.names.get(key)
     if name is not None:
         statements.names.move_to_end(key)
-    elif statement is _CONTEXT or statements.is_due(key):
+    elif statement in _ALWAYS or statements.is_due(key):
         name = b"r" + blake2b(repr(key).encode(), digest_size=15).hexdigest().encode()
         link.send_prepare(name, statement, types)
         statements.names[key] = statements.touched[key] = name

@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, cast
@@ -28,7 +28,7 @@ from django.db import connection
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.crypto import salted_hmac
 
-from rls import acting_as
+from rls import Standing, acting_as
 from tenancy.actors import person
 from tenancy.errors import NotSignedIn, SecondFactorRequired
 from tenancy.limits import FailureLimit, take
@@ -48,6 +48,8 @@ _hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
 # Credentials that are being verified right now, each with how many requests wait for it.
 _verifying: dict[str, tuple[threading.Lock, int]] = {}
 _verifying_guard = threading.Lock()
+
+_STANDING = b"SELECT md5(i::text) FROM identity_of($1::uuid) AS i"
 
 per_account = FailureLimit(
     "account", settings.LOGIN_FAILURES_PER_ACCOUNT, settings.LOGIN_WINDOW_SECONDS
@@ -93,6 +95,8 @@ class Identity:
     memberships: tuple[MembershipState, ...]
     # Of a browser that signed in.
     session_id: UUID | None = None
+    # How to ask whether all of this is still so.
+    standing: Standing | None = field(default=None, compare=False)
 
 
 def identify(user_id: UUID, credential_version: int | None = None) -> Identity | None:
@@ -102,12 +106,17 @@ def identify(user_id: UUID, credential_version: int | None = None) -> Identity |
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT username, credential_version, memberships FROM identity_of(%s)", [user_id]
+            "SELECT username, credential_version, memberships, md5(i::text) "
+            "FROM identity_of(%s) AS i",
+            [user_id],
         )
         row = cursor.fetchone()
     if row is None or credential_version not in {None, row[1]}:
         return None
-    return identity_from(user_id, *row)
+    *told, digest = row
+    return identity_from(
+        user_id, *told, standing=Standing(_STANDING, (str(user_id).encode(),), digest.encode())
+    )
 
 
 def identity_from(
@@ -117,6 +126,7 @@ def identity_from(
     memberships: Any,
     *,
     session_id: UUID | None = None,
+    standing: Standing | None = None,
 ) -> Identity:
     """Return the identity in the columns that a look-up told."""
     if isinstance(memberships, str):
@@ -140,6 +150,7 @@ def identity_from(
             for m in memberships
         ),
         session_id=session_id,
+        standing=standing,
     )
 
 

@@ -24,6 +24,11 @@ _SECRETS = re.compile(
     r"|(?:(?<=/share/)|(?<=/invitations/))(?!-(?:\s|\Z))[^\s\"'<>]+"
     r"|\bsgi_[A-Za-z0-9_-]{43}"
 )
+# One of these is in whatever that finds, case folded; most lines have none of them.
+_HINTS = (
+    *("basic", "bearer", "password", "secret", "token", "sessionid"),
+    *("argon2$", "://", "/share/", "/invitations/", "sgi_"),
+)
 # Whatever could end a line, move a terminal's cursor or fail to be written.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LINK = re.compile(r"(?i)(/(?:share|invitations)/).+", re.DOTALL)
@@ -36,11 +41,18 @@ def logged_path(path: str) -> str:
 
 def blotted(text: str) -> str:
     """Return text without what could open something."""
+    folded = text.casefold()
+    if not any(hint in folded for hint in _HINTS):
+        return text
     return _SECRETS.sub("[secret]", text)
 
 
 def _spelt_out(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else _UNPRINTABLE.sub(_spelt_out, text)
 
 
 class LineFormatter(logging.Formatter):
@@ -61,9 +73,9 @@ class LineFormatter(logging.Formatter):
         """Return the record's own line."""
         record.request_id = request_id.get()
         record.tenant = tenant_label.get()
-        return _UNPRINTABLE.sub(_spelt_out, super().formatMessage(record))
+        return _printable(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for `record`, and its traceback."""
-        first, *more = _SECRETS.sub("[secret]", super().format(record)).split("\n")
-        return "\n    ".join([first, *(_UNPRINTABLE.sub(_spelt_out, line) for line in more)])
+        first, *more = blotted(super().format(record)).split("\n")
+        return "\n    ".join([first, *map(_printable, more)])

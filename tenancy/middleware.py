@@ -27,6 +27,7 @@ from tenancy.credentials import (
     require_second_factor,
 )
 from tenancy.devices import find_device
+from tenancy.entrances import ENTRANCE, Entrance
 from tenancy.errors import (
     DomainError,
     ErrorCode,
@@ -44,7 +45,7 @@ from tenancy.tokens import find_token, note_used
 from tenancy.visits import note_visit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -117,6 +118,33 @@ def _take_capability(request: HttpRequest) -> None:
         request.path = request.path_info
 
 
+def request_id_for(environ: Mapping[str, Any]) -> str:
+    """Return the id that a request is to have: the one it brings, or a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if _REQUEST_ID.match(given) else uuid4().hex
+
+
+def log_answer(
+    method: str,
+    path: str,
+    status: int,
+    chosen_by: str,
+    seconds: float,
+    *,
+    level: int = logging.INFO,
+) -> None:
+    """Write the line that every request has; `path` is without what opens something."""
+    logger.log(
+        level,
+        "%s %s %s via=%s %.0fms",
+        method,
+        path,
+        status,
+        chosen_by or "-",
+        seconds * 1000,
+    )
+
+
 class RequestLogMiddleware:
     """Gives every request an id, logs how it ended, and turns a lost database into a 503."""
 
@@ -126,8 +154,7 @@ class RequestLogMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, and log a line: method, path (no query, no token), status, milliseconds."""
-        given = request.headers.get("X-Request-ID", "")
-        request.id = given if _REQUEST_ID.match(given) else uuid4().hex  # type: ignore[attr-defined]
+        request.id = request_id_for(request.META)  # type: ignore[attr-defined]
         tokens = request_id.set(request.id), tenant_label.set("-")  # type: ignore[attr-defined]
         started = time.perf_counter()
         _take_capability(request)
@@ -139,14 +166,13 @@ class RequestLogMiddleware:
                 level = logging.ERROR
             if level == logging.INFO and getattr(request, "is_again", False):
                 level = logging.DEBUG
-            logger.log(
-                level,
-                "%s %s %s via=%s %.0fms",
-                request.method,
+            log_answer(
+                str(request.method),
                 logged_path(request.path),
                 response.status_code,
-                getattr(request, "chosen_by", "-") or "-",
-                (time.perf_counter() - started) * 1000,
+                getattr(request, "chosen_by", ""),
+                time.perf_counter() - started,
+                level=level,
             )
             return response
         finally:
@@ -218,6 +244,16 @@ def _authorization(request: HttpRequest) -> tuple[str, tuple[str, str]]:
             return "", ("", "")
 
 
+def _remember(request: Any, identity: Identity | None) -> None:
+    """Leave word of who was let in by a Basic credential or an API token."""
+    token = getattr(request, "token", None)
+    standing = token.standing if token else identity.standing if identity else None
+    if standing is not None and request.confined is None:
+        request.META[ENTRANCE] = Entrance(
+            request.actor, request.credential, getattr(request, "chosen_by", ""), standing
+        )
+
+
 class ActorMiddleware:
     """Credentials, then tenant: sets `request.actor`, or refuses."""
 
@@ -254,6 +290,7 @@ class ActorMiddleware:
                     credential="" if identity is None else request.credential,  # type: ignore[attr-defined]
                     address=client_address(request),
                 )
+                _remember(request, identity)
         except DomainError as error:
             logger.warning(
                 "refused: %s user=%s host=%s asked=%.80r",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from rls import acting_as
+from rls import Standing, acting_as
 from tenancy import actors
 from tenancy.actors import Actor, ActorKind
 from tenancy.audit import record, taken
@@ -49,6 +49,13 @@ UPDATE api_tokens SET last_used_at = %(now)s WHERE id = (
   WHERE id = %(token)s AND (last_used_at IS NULL OR last_used_at <= %(due)s)
   FOR NO KEY UPDATE SKIP LOCKED)
 """
+# All that decides what a token opens, and not when it was used.
+_DECIDES = (
+    "md5(ROW(token_id, digest, permissions, tenant_id, user_id, username, credential_version, "
+    "memberships)::text)"
+)
+_LOOK_UP = f"SELECT found.*, {_DECIDES} FROM token_by_prefix(%s) AS found"  # noqa: S608 -- ours
+_STANDING = b"SELECT %b FROM token_by_prefix($1) WHERE token_id = $2::uuid" % _DECIDES.encode()
 _AUDITED = ("name", "permissions", "expires_at")
 
 
@@ -189,6 +196,8 @@ class FoundToken:
     user_id: UUID
     membership: MembershipState
     last_used_at: datetime | None
+    # How to ask whether all of this is still so.
+    standing: Standing = field(compare=False)
 
     def actor(self) -> Actor:
         """Return who acts."""
@@ -202,19 +211,24 @@ def find_token(key: Key) -> FoundToken | None:
     more opens nothing.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT token_id, digest, permissions, tenant_id, last_used_at, user_id, username, "
-            "credential_version, memberships FROM token_by_prefix(%s)",
-            [key.prefix],
-        )
+        cursor.execute(_LOOK_UP, [key.prefix])
         rows = cursor.fetchall()
-    for token_id, digest, permissions, tenant_id, last_used_at, user_id, *person in rows:
+    for token_id, digest, permissions, tenant_id, last_used_at, user_id, *person, told in rows:
         if hmac.compare_digest(digest, key.digest):
             identity = identity_from(user_id, *person)
             for membership in identity.memberships:
                 if membership.tenant_id == tenant_id:
                     return FoundToken(
-                        token_id, tuple(permissions), user_id, membership, last_used_at
+                        token_id,
+                        tuple(permissions),
+                        user_id,
+                        membership,
+                        last_used_at,
+                        Standing(
+                            _STANDING,
+                            (key.prefix.encode(), str(token_id).encode()),
+                            told.encode(),
+                        ),
                     )
     return None
 

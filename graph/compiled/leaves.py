@@ -46,13 +46,17 @@ def text(value: str) -> str:
 
 
 def instant(value: str) -> str:
-    """Return the SQL of `print_instant`, without quotes; the session's time zone is UTC."""
-    seconds = """'YYYY-MM-DD"T"HH24:MI:SS"Z"'"""
-    micros = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
+    """Return the SQL of what `print_instant` makes, in quotes; the session's time zone is UTC.
+
+    to_char() takes four times as long as to_json(), which spells whole seconds as we do but for
+    the zone.
+    """
+    micros = r"""'\"YYYY-MM-DD"T"HH24:MI:SS.US"Z"\"'"""
     return (
         f"CASE WHEN {value} >= '0001-01-01 00:00:00+00'::timestamptz "
-        f"AND {value} < '10000-01-01 00:00:00+00'::timestamptz THEN to_char({value}, "
-        f"CASE WHEN {value} = date_trunc('second', {value}) THEN {seconds} ELSE {micros} END) "
+        f"AND {value} < '10000-01-01 00:00:00+00'::timestamptz THEN "
+        f"CASE WHEN {value} = {value}::timestamptz(0) "
+        f"""THEN left(to_json({value})::text, 20) || 'Z"' ELSE to_char({value}, {micros}) END """
         f"WHEN {value} IS NOT NULL THEN {UNFIT_SQL} END"
     )
 
@@ -116,7 +120,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], Callable[[str], str]]] = {
     "Boolean": ((models.BooleanField,), lambda value: f"{value}::text"),
     "BigInt": (_WHOLE, lambda value: f"{value}::text"),
     "UUID": ((models.UUIDField,), _quoted),
-    "DateTime": ((models.DateTimeField,), lambda value: _quoted(f"({instant(value)})")),
+    "DateTime": ((models.DateTimeField,), instant),
     "Date": ((models.DateField,), lambda value: _quoted(f"({day(value)})")),
     "Time": ((models.TimeField,), lambda value: _quoted(f"({_time(value)})")),
     "JSON": ((models.JSONField,), _json),

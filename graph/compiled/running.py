@@ -32,7 +32,8 @@ from rls import fetch_one
 from tenancy.errors import DomainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
     from uuid import UUID
 
     from graphql import OperationDefinitionNode
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
 
     from graph.compiled.plans import Plan
     from graph.context import Context
+    from rls import Acting
     from rls.reading import Row
+
+    Fetch: TypeAlias = Callable[[Acting, bytes, Sequence[Any]], Row]
 
 logger = logging.getLogger("signate.graphql")
 
@@ -55,6 +59,7 @@ class Execution:
 
     context: Context
     variables: VariableValues
+    fetch: Fetch
     memory: dict[int, Any] = field(default_factory=dict)
 
     def once(self, owner: object, make: Callable[[], Any]) -> Any:
@@ -107,10 +112,14 @@ def answer(
     operation: OperationDefinitionNode,
     values: dict[str, Any],
     context: Context,
+    *,
+    fetch: Fetch | None = None,
+    admit: Callable[[], None] = lambda: None,
 ) -> Answer:
     """Return the data of a query that could be compiled, or why the executor is to answer it.
 
-    Raises what the database says when it is away.
+    `fetch` sends the statement, once `admit` has let it. Raises what the database says when it is
+    away.
     """
     if not settings.COMPILED_READS:
         return Answer(None, "switched off")
@@ -118,8 +127,9 @@ def answer(
         plan, variables = _plan(schema, text, name, operation, values, context)
         if plan.statement is None:
             return Answer(None, plan.reason)
+        admit()
         try:
-            return Answer(_fetched(plan, Execution(context, variables)))
+            return Answer(_fetched(plan, Execution(context, variables, fetch or fetch_one)))
         except Cancelled as cancelled:
             failure = _failure(schema, operation, variables, context, cancelled.__cause__)
             return Answer(None, failure=failure)
@@ -205,7 +215,7 @@ def _sent(execution: Execution, text: bytes, parameters: list[Any]) -> Row:
     A statement that was cancelled has had its time: it is not tried again in another way.
     """
     try:
-        return fetch_one(execution.context.actor, text, parameters)
+        return execution.fetch(execution.context.actor, text, parameters)
     except (InterfaceError, OperationalError) as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise Cancelled from error

@@ -47,7 +47,8 @@ def test_each_tenant_reads_its_own_whoever_asked_before(alone: World) -> None:
             assert sum_ == b"42"
             assert row(CONTEXT) == ("", "")
     assert fetch_one(alone.both, NAMES, [41]) == (None, b"42")
-    assert row("SELECT count(*) FROM pg_prepared_statements") == (2,)
+    # It, its context, and the two ends of the transaction.
+    assert row("SELECT count(*) FROM pg_prepared_statements") == (4,)
 
 
 def test_in_a_transaction_it_is_a_door_inside_of_it(acme: Inhabited, globex: Inhabited) -> None:
