@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from django.core.management.base import CommandError
 from django.db import connections
@@ -26,6 +26,7 @@ from project.servers import dying_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -51,18 +52,34 @@ def running(
     }
     words = ["--interface", "wsgi", "--host", HOST, "--port", str(port), "--workers", str(workers)]
     words += ["--blocking-threads", "4", "--log-level", "warning", "--working-dir", str(ROOT)]
+    command = [sys.executable, "-m", "granian", *words, "project.wsgi:application"]
+    with serving(command, port=port, folder=ROOT, environment=variables) as process:
+        yield port, process
+
+
+@contextmanager
+def serving(
+    command: list[str],
+    *,
+    port: int,
+    folder: Path,
+    environment: Mapping[str, str],
+    output: IO[str] | int = subprocess.DEVNULL,
+) -> Iterator[int]:
+    """Run a server in `folder` until the block ends; yield its process id once it answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "granian", *words, "project.wsgi:application"],
-        cwd=ROOT,
-        env=variables,
+        command,
+        cwd=folder,
+        env=environment,
         stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
         start_new_session=True,
         preexec_fn=dying_with_parent(),  # noqa: PLW1509 -- it only calls prctl
     )
     try:
         _await(process, port)
-        yield port, process.pid
+        yield process.pid
     finally:
         process.terminate()
         try:
