@@ -43,11 +43,19 @@ MAX_LOSSES = 20
 
 # One snapshot: who asks is judged by the very state that is read.
 _BEGIN = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# The same for a statement whose best plan is the same for all values, along an index in its order:
+# planning it anew for each takes longer than running it, and a plan made for tenants as they are on
+# average may find it cheaper to sort all of one's rows than to walk, which for a large one it is not.
+_CONTEXT_PLANNED_ONCE = (
+    b"SELECT set_config($1, $2, true), set_config($3, $4, true), "
+    b"set_config('plan_cache_mode', 'force_generic_plan', true), "
+    b"set_config('enable_sort', 'off', true)"
+)
 _COMMIT = b"COMMIT"
 _CONTEXT = b"SELECT set_config($1, $2, true), set_config($3, $4, true)"
 _TENANT, _USER = TENANT_SETTING.encode(), USER_SETTING.encode()
 # What is sent with every one of them is prepared at once.
-_ALWAYS = frozenset({_BEGIN, _CONTEXT, _COMMIT})
+_ALWAYS = frozenset({_BEGIN, _CONTEXT, _CONTEXT_PLANNED_ONCE, _COMMIT})
 _TEXT_TYPE = 25  # by its number
 _NUMBERED = re.compile(r"\$(\d+)")
 _LOST = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
@@ -115,12 +123,17 @@ class Outdated(Exception):
 
 
 def fetch_one(
-    actor: Acting, statement: bytes, parameters: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS
+    actor: Acting,
+    statement: bytes,
+    parameters: Sequence[Any],
+    *,
+    planned_once: bool = False,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> Row:
     """Return the first row of a statement that only reads, run as `actor`, its values as text.
 
-    `statement` has its parameters as $1, $2, … Inside an open door or transaction it is a
-    savepoint of that. Raises what Django raises for what the database says, ContextError inside
+    `statement` has its parameters as $1, $2, … `planned_once` says that its plan need not depend on
+    their values. Inside an open door or transaction it is a savepoint of that. Raises what Django raises for what the database says, ContextError inside
     of another tenant's door, and LookupError when there is no row.
     """
     connection: Any = connections[using]
@@ -131,7 +144,8 @@ def fetch_one(
             row = _nested(connection, actor, statement, parameters, using)
         else:
             try:
-                row = _persistently(connection.connection, actor, statement, parameters)
+                link = connection.connection
+                row = _persistently(link, actor, statement, parameters, planned_once=planned_once)
             except psycopg.OperationalError:
                 if connection.connection.closed:
                     # As the end of a door does: whoever comes next gets a new one.
@@ -152,7 +166,12 @@ _own = _Own()
 
 
 def fetch_judged(
-    actor: Acting, statement: bytes, parameters: Sequence[Any], *, standing: Standing
+    actor: Acting,
+    statement: bytes,
+    parameters: Sequence[Any],
+    *,
+    standing: Standing,
+    planned_once: bool = False,
 ) -> Row:
     """Return what `fetch_one` returns, by a connection that this thread keeps.
 
@@ -169,7 +188,14 @@ def fetch_judged(
             connection.execute("SET TIME ZONE 'UTC'")
             _own.connection = connection
         try:
-            return _persistently(connection, actor, statement, parameters, standing)
+            return _persistently(
+                connection,
+                actor,
+                statement,
+                parameters,
+                planned_once=planned_once,
+                standing=standing,
+            )
         except psycopg.OperationalError:
             if connection.closed:
                 _own.connection = None
@@ -206,10 +232,15 @@ def _persistently(
     actor: Acting,
     statement: bytes,
     parameters: Sequence[Any],
+    *,
+    planned_once: bool,
     standing: Standing | None = None,
 ) -> Row:
     """Return what `_alone` returns; send unprepared what the server has lost twice."""
-    alone = partial(_alone, connection, actor, statement, parameters, standing=standing)
+    context = _CONTEXT_PLANNED_ONCE if planned_once else _CONTEXT
+    alone = partial(
+        _alone, connection, actor, statement, parameters, context=context, standing=standing
+    )
     for _ in range(2):
         try:
             return alone(is_prepared=_prepared.is_on)
@@ -225,12 +256,13 @@ def _alone(
     parameters: Sequence[Any],
     *,
     is_prepared: bool,
+    context: bytes = _CONTEXT,
     standing: Standing | None = None,
 ) -> Row:
     tenant, user = (value.encode() for value in context_of(actor))
     messages: list[_Message] = [
         (_BEGIN, (), (), ()),
-        (_CONTEXT, (_TENANT, tenant, _USER, user), (_TEXT_TYPE,) * 4, (0,) * 4),
+        (context, (_TENANT, tenant, _USER, user), (_TEXT_TYPE,) * 4, (0,) * 4),
         _message(connection, statement, parameters),
         (_COMMIT, (), (), ()),
     ]

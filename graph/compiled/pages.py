@@ -112,6 +112,11 @@ class _Page:
         """Return the listing and its rows; what is open among its arguments is a condition."""
         settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
         listing = listed.listing(compiling.shape, **settled)
+        # A filter's values decide which index is best; who is not walled in has no index of theirs.
+        if any(map(is_given, (value for name, value in given.items() if name != "order"))):
+            self.making.is_selective = True
+        if not hasattr(listing.rows.model, "tenant_id"):
+            self.making.is_selective = True
         if len(settled) == len(given):
             return listing, listing.rows
         read = compiling.arguments(field, node)

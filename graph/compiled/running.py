@@ -32,7 +32,7 @@ from rls import fetch_one
 from tenancy.errors import DomainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import TypeAlias
     from uuid import UUID
 
@@ -41,10 +41,9 @@ if TYPE_CHECKING:
 
     from graph.compiled.plans import Plan
     from graph.context import Context
-    from rls import Acting
     from rls.reading import Row
 
-    Fetch: TypeAlias = Callable[[Acting, bytes, Sequence[Any]], Row]
+    Fetch: TypeAlias = Callable[..., Row]
 
 logger = logging.getLogger("signate.graphql")
 
@@ -196,7 +195,7 @@ def _fetched(plan: Plan, execution: Execution) -> bytes:
             raise Uncompilable(f"a value cannot be bound: {error}") from error
         finally:
             known.pop("zone", None)
-        data, *told = _sent(execution, text, parameters)
+        data, *told = _sent(execution, text, parameters, planned_once=statement.planned_once)
         assert data is not None  # noqa: S101 -- concat() is never NULL
         if not told or told[0] is None or actor.tenant_id is None or told[0].decode() == zone:
             return _settled(data)
@@ -209,13 +208,14 @@ def _refuse_to_ask(*_args: Any) -> NoReturn:
     raise Uncompilable("a declaration asks the database")
 
 
-def _sent(execution: Execution, text: bytes, parameters: list[Any]) -> Row:
+def _sent(execution: Execution, text: bytes, parameters: list[Any], *, planned_once: bool) -> Row:
     """Return the one row of a statement; raises Uncompilable when the executor may do better.
 
     A statement that was cancelled has had its time: it is not tried again in another way.
     """
     try:
-        return execution.fetch(execution.context.actor, text, parameters)
+        actor = execution.context.actor
+        return execution.fetch(actor, text, parameters, planned_once=planned_once)
     except (InterfaceError, OperationalError) as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise Cancelled from error

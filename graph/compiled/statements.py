@@ -94,6 +94,8 @@ class Statement:
     bound: tuple[Parameter, ...]
     # The whole of it, where no slot changes the text.
     settled: bytes | None
+    # Whether its best plan is the same whatever the values are (rls.fetch_one).
+    planned_once: bool = False
 
     @property
     def size(self) -> int:
@@ -137,6 +139,8 @@ class Making:
         """Begin with nothing."""
         self._slots: list[Parameter | Condition] = []
         self._sources = 0
+        # Set by whoever puts something in whose best plan depends on values.
+        self.is_selective = False
 
     def source(self) -> str:
         """Return a name for rows that nothing else in the statement has."""
@@ -188,7 +192,7 @@ class Making:
             for slot, part in zip(slots, texts[1:], strict=True):
                 numbered += [numbers[id(slot)], part]
             settled = "".join(numbered).encode()
-        return Statement(texts, slots, bound, settled)
+        return Statement(texts, slots, bound, settled, planned_once=not self.is_selective)
 
 
 def _constant(value: Any, _execution: Execution) -> Any:

@@ -48,8 +48,8 @@ def graph(alone: World) -> Graph:
 def with_more(more: bytes) -> Callable[..., Any]:
     """Return what sends every compiled statement with something more to do."""
 
-    def send(actor: Any, statement: bytes, parameters: Any) -> Any:
-        return fetch_one(actor, statement + b", (" + more + b")", parameters)[:1]
+    def send(actor: Any, statement: bytes, parameters: Any, **more_: Any) -> Any:
+        return fetch_one(actor, statement + b", (" + more + b")", parameters, **more_)[:1]
 
     return send
 
