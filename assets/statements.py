@@ -8,8 +8,10 @@ answers (docs/performance.md).
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -32,6 +34,7 @@ TAGS = ["\N{REPLACEMENT CHARACTER} a tag"]
 NOW = datetime(2001, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
 CLOCK = WallClock(today=31_001, yesterday=31_002, time=NOW.time())
 MOMENT = frozenset({"now", *CLOCK._fields})
+_PLACEHOLDER = re.compile(r"%([s%])")
 _PLACES: Mapping[str, Any] = {
     "tenant_id": TENANT,
     "asset_id": ASSET_ID,
@@ -55,6 +58,7 @@ class Statement:
         Raises ValueError when one of them does not occur: Django says it in another way by now.
         """
         self.sql = sql
+        self._numbered = _numbered(sql)
         self._parameters = [(_place_of(value, places), value) for value in parameters]
         missing = set(places) - {name for name, _ in self._parameters}
         if missing:
@@ -62,11 +66,18 @@ class Statement:
 
     def rows(self, values: Mapping[str, Any], *more: Any) -> list[tuple[Any, ...]]:
         """Return the rows for these values by place; `more` are parameters behind the others."""
-        filled = [_like(value, values[name]) if name else value for name, value in self._parameters]
+        filled = self._filled(values)
         with connection.cursor() as cursor, _prepared():
             cursor.execute(self.sql, [*filled, *more])
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
+
+    def bound(self, values: Mapping[str, Any], *more: Any) -> tuple[bytes, list[Any]]:
+        """Return the same as text with $1, $2, … and its parameters, for `rls.fetch_judged`."""
+        return self._numbered, [*self._filled(values), *more]
+
+    def _filled(self, values: Mapping[str, Any]) -> list[Any]:
+        return [_like(value, values[name]) if name else value for name, value in self._parameters]
 
 
 def compiled(
@@ -75,6 +86,13 @@ def compiled(
     """Return `rows` as a statement, in the place of {} in what is `around` it."""
     sql, parameters = rows.query.sql_with_params()
     return Statement(around.replace("{}", sql, 1), parameters, places)
+
+
+def _numbered(sql: str) -> bytes:
+    numbers = count(1)
+    return _PLACEHOLDER.sub(
+        lambda found: "%" if found[1] == "%" else f"${next(numbers)}", sql
+    ).encode()
 
 
 def _place_of(value: Any, places: Collection[str]) -> str:

@@ -44,8 +44,8 @@ MAX_LOSSES = 20
 # One snapshot: who asks is judged by the very state that is read.
 _BEGIN = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # The same for a statement whose best plan is the same for all values, along an index in its order:
-# planning it anew for each takes longer than running it, and a plan made for tenants as they are on
-# average may find it cheaper to sort all of one's rows than to walk, which for a large one it is not.
+# planning it for each of them takes longer than running it. And a plan made for tenants of average
+# size may find it cheaper to sort all of one's rows than to walk, which for a large one it is not.
 _CONTEXT_PLANNED_ONCE = (
     b"SELECT set_config($1, $2, true), set_config($3, $4, true), "
     b"set_config('plan_cache_mode', 'force_generic_plan', true), "
@@ -133,8 +133,9 @@ def fetch_one(
     """Return the first row of a statement that only reads, run as `actor`, its values as text.
 
     `statement` has its parameters as $1, $2, … `planned_once` says that its plan need not depend on
-    their values. Inside an open door or transaction it is a savepoint of that. Raises what Django raises for what the database says, ContextError inside
-    of another tenant's door, and LookupError when there is no row.
+    their values. Inside an open door or transaction it is a savepoint of that. Raises what Django
+    raises for what the database says, ContextError inside of another tenant's door, and LookupError
+    when there is no row.
     """
     connection: Any = connections[using]
     with connection.wrap_database_errors:

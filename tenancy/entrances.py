@@ -29,6 +29,8 @@ REMEMBERED_SECONDS = 30.0
 MAX_REMEMBERED = 10_000
 # What of a request decides who it is from, which tenant it is for, and how it is answered.
 _DECIDES = (
+    "REQUEST_METHOD",
+    "PATH_INFO",
     "HTTP_AUTHORIZATION",
     "HTTP_HOST",
     "HTTP_X_TENANT_ID",

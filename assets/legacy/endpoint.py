@@ -99,6 +99,11 @@ class Method:
     takes_file: bool = False
 
 
+def tag_of(content: bytes) -> str:
+    """Return the ETag of an answer."""
+    return f'"{blake2b(content, digest_size=16).hexdigest()}"'
+
+
 def _unless_known(request: SignateRequest, response: Response) -> Response:
     """Return 304 where the client has this answer already."""
     if not isinstance(response, HttpResponse) or not response.content:
@@ -106,7 +111,7 @@ def _unless_known(request: SignateRequest, response: Response) -> Response:
     if response.has_header("ETag"):
         # The handler knows better what makes two answers the same.
         return response
-    tag = f'"{blake2b(response.content, digest_size=16).hexdigest()}"'
+    tag = tag_of(response.content)
     known = [one.strip() for one in request.headers.get("If-None-Match", "").split(",")]
     if tag in known or f"W/{tag}" in known:
         response = HttpResponse(status=304)

@@ -51,6 +51,14 @@ def listed(
     return text or ""
 
 
+def asked(
+    listing: Listing, version: str, now: datetime, zone: ZoneInfo, *, tenant_id: UUID, **values: Any
+) -> tuple[bytes, list[Any]]:
+    """Return the statement and the parameters with which `listed` asks, for `rls.fetch_judged`."""
+    statement = _listing(listing, version, is_utc=zone.key == "UTC")
+    return statement.bound({"tenant_id": tenant_id, **moment(now, zone), **values}, zone.key)
+
+
 def playing(
     version: str, now: datetime, zone: ZoneInfo, *, tenant_id: UUID, tags: Sequence[str] | None
 ) -> tuple[str, datetime | None]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 from zoneinfo import ZoneInfo
@@ -30,11 +28,11 @@ from graph.compiled.shapes import Uncompilable
 from graph.limits import owner_of
 from rls import fetch_one
 from tenancy.errors import DomainError
+from tenancy.zones import zones
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
-    from uuid import UUID
 
     from graphql import OperationDefinitionNode
     from strawberry import Schema
@@ -49,7 +47,6 @@ logger = logging.getLogger("signate.graphql")
 
 _UNFIT = UNFIT.encode()
 _UNSETTLED = re.compile(b"%b([^%b]*)%b" % (UNSETTLED[0].encode(), *(UNSETTLED[1].encode(),) * 2))
-_KNOWN_ZONES = 10_000
 
 
 @dataclass(slots=True)
@@ -83,25 +80,6 @@ class Answer:
     data: bytes | None
     reason: str = ""
     failure: ExecutionResult | None = None
-
-
-class _Zones:
-    """The time zones that tenants had when they were last told; every use checks them."""
-
-    def __init__(self) -> None:
-        self._names: OrderedDict[UUID, str] = OrderedDict()
-
-    def get(self, tenant: UUID) -> str:
-        return self._names.get(tenant, "UTC")
-
-    def put(self, tenant: UUID, name: str) -> None:
-        self._names[tenant] = name
-        if len(self._names) > _KNOWN_ZONES:
-            with suppress(KeyError):
-                self._names.popitem(last=False)
-
-
-_zones = _Zones()
 
 
 def answer(
@@ -186,7 +164,7 @@ def _fetched(plan: Plan, execution: Execution) -> bytes:
     for _ in range(2):
         zone = ""
         if plan.is_zoned and actor.tenant_id is not None:
-            zone = _zones.get(actor.tenant_id)
+            zone = zones.get(actor.tenant_id)
             known["zone"] = ZoneInfo(zone)
         try:
             with connection.execute_wrapper(_refuse_to_ask):
@@ -199,7 +177,7 @@ def _fetched(plan: Plan, execution: Execution) -> bytes:
         assert data is not None  # noqa: S101 -- concat() is never NULL
         if not told or told[0] is None or actor.tenant_id is None or told[0].decode() == zone:
             return _settled(data)
-        _zones.put(actor.tenant_id, told[0].decode())
+        zones.put(actor.tenant_id, told[0].decode())
     raise Uncompilable("the tenant's time zone changes")
 
 

@@ -60,13 +60,13 @@ class Server:
     """The application as a server calls it, which counts what goes Django's way."""
 
     def __init__(self) -> None:
-        self._django = get_wsgi_application()
+        self.django = get_wsgi_application()
         self.front = Front(self._count)
         self.long = 0
 
     def _count(self, environ: Any, start_response: Any) -> Any:
         self.long += 1
-        return self._django(environ, start_response)
+        return self.django(environ, start_response)
 
     def post(
         self,
@@ -75,7 +75,7 @@ class Server:
         *,
         host: str = f"acme.{PLATFORM}",
         application: Any = None,
-        environ: Mapping[str, str] | None = None,
+        environ: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Response:
         body = json.dumps({"query": query, **more}).encode()
@@ -117,8 +117,13 @@ class Server:
         assert len({name.lower() for name, _ in got}) == len(got)
         return Response(int(status[:3]), {name.lower(): value for name, value in got}, answered)
 
+    def get(self, headers: Mapping[str, str], path: str, **more: Any) -> Response:
+        to = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "CONTENT_TYPE": "", "CONTENT_LENGTH": ""}
+        environ = {**to, **more.pop("environ", {}), "wsgi.input": io.BytesIO()}
+        return self.post(headers, environ=environ, **more)
+
     def by_django(self, headers: Mapping[str, str], query: str = NAMES, **more: Any) -> Response:
-        return self.post(headers, query, application=self._django, **more)
+        return self.post(headers, query, application=self.django, **more)
 
     def is_short(self, headers: Mapping[str, str], query: str = NAMES, **more: Any) -> bool:
         """Return whether a request is answered without Django."""
@@ -519,3 +524,82 @@ def test_what_is_remembered_is_bounded_and_holds_no_secret(
     assert len(known) == 3
     secret = headers["Authorization"].removeprefix("Bearer ")
     assert secret not in repr(known)
+
+
+# --- the old API's lists --------------------------------------------------------------------------
+
+
+def check_list(server: Server, headers: Mapping[str, str], path: str, host: str) -> Response:
+    """Check that a list is answered in front of Django, as Django does; return it."""
+    server.get(headers, path, host=host)
+    before = server.long
+    answered = server.get(headers, path, host=host)
+    assert server.long == before
+    equal(answered, server.get(headers, path, host=host, application=server.django))
+    return answered
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("version", ["v1", "v1.1", "v1.2", "v2"])
+def test_lists_of_the_old_api_are_answered_too(
+    server: Server, place: Place, version: str, credential: str
+) -> None:
+    headers, host, path = place.headers[credential], place.host, f"/api/{version}/assets"
+    [shown] = json.loads(check_list(server, headers, path, host).body)
+    assert shown["name"] == f"of {place.slug}"
+    # A zone that nobody has guessed yet, and then another.
+    for zone in ("Asia/Kathmandu", "America/New_York"):
+        with acting_as(place.owner):
+            update_settings(actor=place.owner, changes={"timezone": zone})
+            Asset.objects.update(start_date="2026-01-02T03:04:05Z")
+        [shown] = json.loads(check_list(server, headers, path, host).body)
+        assert shown["start_date"].startswith("2026-01-0")
+    with acting_as(place.owner):
+        Asset.objects.all().delete()
+    assert check_list(server, headers, path, host).body == b"[]"
+
+
+def test_a_list_ends_with_its_credential(server: Server, place: Place) -> None:
+    path = "/api/v2/assets"
+    for credential in CREDENTIALS:
+        check_list(server, place.headers[credential], path, place.host)
+    suspended(place)
+    for credential in CREDENTIALS:
+        refused = server.get(place.headers[credential], path, host=place.host)
+        assert refused.status == 403
+        assert place.slug.encode() not in refused.body
+
+
+@pytest.mark.parametrize(
+    ("unusual", "status"),
+    [
+        ({"HTTP_IF_NONE_MATCH": '"x"'}, 200),
+        ({"HTTP_ACCEPT": "text/html"}, 200),
+        ({"HTTP_ACCEPT": "image/png"}, 406),
+        ({"QUERY_STRING": "format=api"}, 200),
+        ({"REQUEST_METHOD": "HEAD"}, 200),
+        ({"REQUEST_METHOD": "OPTIONS"}, 200),
+        ({"PATH_INFO": "/api/v2/info"}, 200),
+    ],
+)
+def test_an_unusual_list_is_djangos(
+    server: Server, place: Place, unusual: dict[str, str], status: int
+) -> None:
+    headers, host, path = place.headers["basic"], place.host, "/api/v2/assets"
+    check_list(server, headers, path, host)
+    for _ in range(2):
+        before = server.long
+        answered = server.get(headers, path, host=host, environ=unusual)
+        assert (server.long, answered.status) == (before + 1, status)
+
+
+def test_who_may_see_no_assets_is_told_so_by_django(server: Server, place: Place) -> None:
+    with acting_as(place.owner):
+        values = {"name": "none", "permissions": ("devices.view",)}
+        _row, secret = create_token(actor=place.owner, values=values)
+    headers, path = {"Authorization": f"Bearer {secret}"}, "/api/v2/assets"
+    server.post(headers, host=place.host)
+    for _ in range(2):
+        before = server.long
+        assert server.get(headers, path, host=place.host).status == 403
+        assert server.long == before + 1
