@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connection
 
 from assets.legacy import shortcut as old
 from assets.legacy.endpoint import tag_of
@@ -163,6 +163,10 @@ class Front:
         finally:
             request_id.reset(tokens[0])
             tenant_label.reset(tokens[1])
+            if connection.connection is not None and not connection.in_atomic_block:
+                # Somebody asked Django's (for a trusted document, say): back to the pool, as after
+                # every request of Django's.
+                connection.close()
         data = answered.body
         own = ("X-Request-ID", name), ("Content-Length", str(len(data)))
         return [*sent, *own, *answered.headers], data

@@ -452,6 +452,22 @@ def test_a_lost_connection_is_replaced(server: Server, place: Place) -> None:
     assert reading._own.connection is not kept
 
 
+def test_what_was_taken_from_the_pool_goes_back(
+    server: Server, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, host, answer = place.headers["token"], place.host, shortcut.answer
+    server.post(headers, host=host)
+
+    def asking(*args: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return answer(*args)
+
+    monkeypatch.setattr(shortcut, "answer", asking)
+    assert server.is_short(headers, host=host)
+    assert connection.connection is None
+
+
 def test_a_statement_that_was_cancelled_is_not_tried_again(
     server: Server, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
