@@ -134,6 +134,22 @@ class Asset(TenantOwned):
                 name="assets_enabled_by_end_date",
                 condition=models.Q(is_enabled=True),
             ),
+            # What few assets are, and what somebody who looks after a library asks for.
+            models.Index(
+                fields=["tenant", "id"],
+                name="assets_processing",
+                condition=models.Q(is_processing=True),
+            ),
+            models.Index(
+                fields=["tenant", "id"],
+                name="assets_unreachable",
+                condition=models.Q(is_reachable=False),
+            ),
+            models.Index(
+                fields=["tenant", "processing_status", "id"],
+                name="assets_uncompleted",
+                condition=~models.Q(processing_status=ProcessingStatus.COMPLETED),
+            ),
             # No tenant in front: GIN has none of a uuid. It is inside of every entry instead.
             GinIndex(
                 Collate(AssetGrams("tenant", "name", "description", "tags"), "C"),
@@ -177,7 +193,7 @@ class Upload(TenantOwned):
             models.CheckConstraint(condition=models.Q(size__gte=0), name="uploads_size"),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["tenant", "expires_at"], name="uploads_by_expires_at")
+            models.Index(fields=["tenant", "expires_at", "id"], name="uploads_by_expiry")
         ]
 
     def __str__(self) -> str:
@@ -222,6 +238,11 @@ class ShareLink(TenantOwned):
             # The look-up of a token knows no tenant yet.
             models.Index(fields=["token_digest"], name="share_links_by_token_digest"),
             models.Index(fields=["tenant", "asset"], name="share_links_by_asset"),
+            models.Index(
+                fields=["tenant", "expires_at"],
+                name="share_links_unrevoked",
+                condition=models.Q(revoked_at=None),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -277,6 +277,11 @@ class Membership(TenantOwned):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "joined_at", "id"], name="tenant_users_by_joined"),
             models.Index(fields=["tenant", "role", "id"], name="tenant_users_by_role"),
+            models.Index(
+                fields=["tenant", "id"],
+                name="tenant_users_inactive",
+                condition=models.Q(is_active=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -417,6 +422,7 @@ class Device(TenantOwned):
             models.Index(fields=["secret_prefix"], name="devices_by_secret_prefix"),
             models.Index(fields=["tenant", "created_at", "id"], name="devices_by_created_at"),
             models.Index(fields=["tenant", "sort_name", "id"], name="devices_by_name"),
+            models.Index(fields=["tenant", "revoked_at"], name="devices_by_revoked_at"),
         ]
 
     def __str__(self) -> str:
@@ -570,6 +576,11 @@ class ApiToken(TenantOwned):
             models.Index(
                 fields=["tenant", "membership", "created_at", "id"], name="api_tokens_by_member"
             ),
+            models.Index(
+                fields=["tenant", "expires_at"],
+                name="api_tokens_unrevoked",
+                condition=models.Q(revoked_at=None),
+            ),
             models.Index(fields=["user"], name="api_tokens_by_user"),
         ]
 
@@ -628,6 +639,7 @@ class AuditEntry(TenantOwned):
             models.Index(fields=["tenant", "action", "at", "id"], name="audit_by_action"),
             models.Index(fields=["tenant", "subject", "at", "id"], name="audit_by_subject"),
             models.Index(fields=["tenant", "subject_id", "at", "id"], name="audit_by_subject_id"),
+            models.Index(fields=["tenant", "credential", "at", "id"], name="audit_by_credential"),
             models.Index(fields=["tenant", "sort_label"], name="audit_by_label"),
         ]
 

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
-from django.test import Client
 from strawberry.relay import to_base64
 
 from assets.models import Asset, PlaybackDay, PlaybackReport, Reporter
@@ -19,14 +18,17 @@ from graph.playback import SORT_KEYS, PlaybackDayOrderField
 from graph.scalars import print_instant
 from rls import acting_as
 from tests import databases
-from tests.conftest import PLATFORM, Graph, basic
 from tests.graph.conftest import statements
-from tests.graph.test_plans import indexes, plan_of, sent_for
+from tests.graph.crowd import Place
+from tests.graph.plans import Explainer
 from tests.world import create_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_django import Settings
+
+    from tests.conftest import Graph
     from tests.world import Inhabited
 
 RECORD = (
@@ -344,7 +346,9 @@ FROM generate_series(0, %s - 1) i
 """
 
 
-def test_every_page_of_proof_of_play_walks_an_index(scratch_database: str) -> None:
+def test_every_page_of_proof_of_play_walks_an_index(
+    scratch_database: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = create_world()
     with acting_as(world.acme.owner), connection.cursor() as cursor:
         cursor.execute(ASSETS)
@@ -353,8 +357,8 @@ def test_every_page_of_proof_of_play_walks_an_index(scratch_database: str) -> No
         owner.execute("ANALYZE")
     with acting_as(world.acme.owner):
         middle = PlaybackDay.objects.order_by("day", "id")[ROWS // 2]
-    graph = Graph(Client(headers=basic("acme-owner"), HTTP_HOST=f"acme.{PLATFORM}"))
-    columns, used = indexes(), set()
+    place = Place("acme", world.acme.owner, ROWS)
+    explainer = Explainer(settings, monkeypatch)
     asset = f'asset: "{to_base64("Asset", middle.asset_id)}"'
     reporter = f'reporterId: "{middle.reporter_id}"'
     dates = 'from: "2026-02-01", to: "2026-08-01"'
@@ -365,29 +369,20 @@ def test_every_page_of_proof_of_play_walks_an_index(scratch_database: str) -> No
             (given, f"{given}, {dates}"),
             ("last: 50", f'first: 50, after: "{cursor_text}"'),
         ):
-            sent, data = sent_for(
-                graph,
+            document = (
                 f"{{ playbackDays(filter: {{{narrowed}}}, order: {{field: DAY, direction: "
-                f"{direction.name}}}, {window}) {{ edges {{ node {{ id plays }} }} }} }}",
+                f"{direction.name}}}, {window}) {{ edges {{ node {{ id plays }} }} }} }}"
             )
-            where = (narrowed, direction.name, window)
-            assert len(data["playbackDays"]["edges"]) == 50, where
-            nodes, scan = plan_of(world, sent, "playback_days")
-            assert not [node for node in nodes if "Sort" in node["Node Type"]], where
-            assert columns[scan["Index Name"]][0] == "tenant_id", where
-            assert scan["Actual Rows"] <= 52, where
-            assert scan.get("Rows Removed by Filter", 0) == 0, where
-            used.add(scan["Index Name"])
-    assert used == {
+            assert len(place.graph.data(document)["playbackDays"]["edges"]) == 50, document
+            explainer.check(place, document, 52, sorts=0)
+    assert explainer.used == {
         "playback_days_by_day",
         "playback_days_by_asset",
         "playback_days_by_reporter",
         "playback_days_by_both",
     }
 
-    sent, data = sent_for(
-        graph, f"{{ playbackSummary(filter: {{{asset}, {reporter}}}) {{ plays days assets }} }}"
-    )
-    assert data["playbackSummary"] == {"plays": 250, "days": 250, "assets": 1}
-    _, scan = plan_of(world, sent, "playback_days")
-    assert scan["Actual Rows"] == 250
+    document = f"{{ playbackSummary(filter: {{{asset}, {reporter}}}) {{ plays days assets }} }}"
+    sums = {"plays": 250, "days": 250, "assets": 1}
+    assert place.graph.data(document)["playbackSummary"] == sums
+    assert explainer.check(place, document, 250) == 250

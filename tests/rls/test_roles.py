@@ -29,6 +29,9 @@ def test_the_roles_are_what_the_design_says() -> None:
         rows = {name: tuple(rest) for name, *rest in cursor.fetchall()}
         cursor.execute("SELECT current_user, session_user")
         assert cursor.fetchone() == ("signage_app", "signage_app")
+        # No table is read whole: there are rows of others in it.
+        cursor.execute("SELECT current_setting('enable_seqscan'), current_setting('jit')")
+        assert cursor.fetchone() == ("off", "off")
     assert rows["signage_app"] == (False, True, False, False)
     assert rows["signage_owner"] == (False, False, False, False)
     assert rows["signage_lookup"] == (False, False, False, False)
