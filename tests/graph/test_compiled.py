@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.graph.roads import Roads
     from tests.world import Inhabited
 
+# They ask on both roads by themselves.
+pytestmark = pytest.mark.one_road
 ASSET = """
   id assetId name uri md5 startDate endDate duration mimetype isEnabled isProcessing nocache
   playOrder skipAssetCheck skipSslVerify playDays playTimeFrom playTimeTo isReachable

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.world import World
 
+# They ask on both roads by themselves.
+pytestmark = pytest.mark.one_road
 QUERY = "{ assets(first: 2) { edges { node { id name } } } }"
 
 

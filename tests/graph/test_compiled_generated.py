@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tests.world import Inhabited
 
 __all__ = ["clients", "device", "odd_assets"]
+# They ask on both roads by themselves.
+pytestmark = pytest.mark.one_road
 MORE = os.environ.get("SIGNATE_GENERATED_QUERIES", "")
 LISTS = {"assets": "AssetOrder", "memberships": "MembershipOrder", "tenants": "TenantOrder"}
 

@@ -599,13 +599,17 @@ def test_lists_and_counts_show_ones_own_rows_only(
     for mine, other in ((world.acme, world.globex), (world.globex, world.acme)):
         graph, data, roads = gql(f"{mine.tenant.slug}-owner"), {}, []
         for document in (
-            "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
-            "user { username email } tenant { name } } } } } memberships { totalCount } "
-            f"assets {{ {PAGE} }} tenants {{ totalCount }} }}",
-            "{ tags { totalCount edges { node { name } } } "
-            f'found: assets(filter: {{search: {{prefix: "mark asset"}}}}) {{ {PAGE} }} '
-            f'both: assets(filter: {{tags: {{any: ["ACME-MARK", "GLOBEX-MARK"]}}}}) {{ {PAGE} }} '
-            "playlist { assets { name } } me { memberships { tenant { name } } } }",
+            (
+                "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
+                "user { username email } tenant { name } } } } } memberships { totalCount } "
+                f"assets {{ {PAGE} }} tenants {{ totalCount }} }}"
+            ),
+            (
+                "{ tags { totalCount edges { node { name } } } "
+                f'found: assets(filter: {{search: {{prefix: "mark asset"}}}}) {{ {PAGE} }} '
+                f'both: assets(filter: {{tags: {{any: ["ACME-MARK", "GLOBEX-MARK"]}}}}) {{ {PAGE} }} '
+                "playlist { assets { name } } me { memberships { tenant { name } } } }"
+            ),
         ):
             response = graph.post(document)
             assert other.marker not in response.content.decode()
