@@ -95,9 +95,10 @@ class _Page:
         self.window = Window.of(**window)
         self.listing, self.rows = self._rows(compiling, field, nodes[0], listed, given)
         self.ordering = self.listing.ordering
-        read = compiling.arguments(field, nodes[0])
         self.after, self.before = (
-            _Place(self.ordering, name, read) if is_given(window[name]) else None
+            _Place(self.ordering, name, compiling.arguments(field, nodes[0]))
+            if is_given(window[name])
+            else None
             for name in ("after", "before")
         )
 
