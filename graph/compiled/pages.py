@@ -149,7 +149,7 @@ class _Page:
         try:
             rows = self.source.text()
         except Nothing:
-            self.source.rows = with_condition(ordered, "false")[: self.limit]
+            self.source.rows = with_condition(ordered, "false")[: self.limit or 1]
             rows = self.source.text()
         return f"(SELECT {text} FROM (SELECT {listed} FROM {rows}) AS {self.source.name}p)"
 

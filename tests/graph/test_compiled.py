@@ -163,6 +163,8 @@ def test_both_roads_give_the_same_bytes(
         ("{ assets(first: 100) { totalCount edges { cursor node { %s } } %s } }" % (ASSET, INFO), None),
         ("{ assets(last: 7) { edges { cursor node { name } } %s } }" % INFO, None),
         ("{ assets(first: 0) { edges { cursor } %s } }" % INFO, None),
+        ("{ assets(first: 0) { edges { cursor } pageInfo { startCursor } } }", None),
+        ("{ assets(last: 0) { edges { node { name } } } }", None),
         ("{ assets { totalCount __typename } }", None),
         ("{ assets { pageInfo { hasNextPage } } }", None),
         ("{ assets(first: 501) { totalCount } }", None),
