@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connection
 
-from graph import context, view
+from graph import context, requests
 from graph.compiled import leaves
 from graph.compiled.plans import plans
 from tests.both_roads import fail_on_differences, watch
@@ -84,14 +84,14 @@ def test_a_header_that_differs_fails_the_test(
     acme: Inhabited, gql: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del acme
-    respond = view.requests.respond
+    respond = requests.respond
 
     def marked(*args: Any) -> Any:
         response = respond(*args)
         response["X-Road"] = "executor"
         return response
 
-    monkeypatch.setattr(view.requests, "respond", marked)
+    monkeypatch.setattr(requests, "respond", marked)
     gql().data(QUERY)
     with pytest.raises(pytest.fail.Exception, match="'X-Road': 'executor'"):
         fail_on_differences()
@@ -106,8 +106,8 @@ def test_both_roads_have_one_clock(
 
     class Leaping(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
-            return datetime.now(tz) + next(years) * YEAR
+        def now(cls, tz: tzinfo | None = None) -> Leaping:
+            return cls.fromtimestamp(datetime.now(tz).timestamp(), tz) + next(years) * YEAR
 
     monkeypatch.setattr(context, "datetime", Leaping)
     found = [gql().data("{ assets(last: 2) { edges { node { isActive } } } }") for _ in range(2)]

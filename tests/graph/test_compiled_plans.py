@@ -41,7 +41,7 @@ def _empty() -> Iterator[None]:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """Every plan that is compiled."""
     found: list[Plan] = []
-    compiled = running.compiled
+    compiled = kept.compiled
 
     def noted(*args: Any) -> Plan:
         found.append(compiled(*args))

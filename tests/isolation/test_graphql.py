@@ -597,7 +597,9 @@ def test_lists_and_counts_show_ones_own_rows_only(
     settings.COMPILED_READS = road == "compiled"
     settings.DEBUG = True
     for mine, other in ((world.acme, world.globex), (world.globex, world.acme)):
-        graph, data, roads = gql(f"{mine.tenant.slug}-owner"), {}, []
+        graph = gql(f"{mine.tenant.slug}-owner")
+        data: dict[str, Any] = {}
+        roads = []
         for document in (
             (
                 "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
