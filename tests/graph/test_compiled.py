@@ -321,5 +321,12 @@ def test_developers_are_told_the_road(
     assert gql()("{ tenant { name } }")["extensions"]["road"] == "compiled"
     told = gql()("{ me { username } }")["extensions"]["road"]
     assert told == "executor: Query.me is made by a resolver"
+    refused = gql()("{ assets(first: 501) { totalCount } }")
+    assert refused["extensions"]["road"] == "executor: INVALID: `first` is between 0 and 500."
+    assert [one["message"] for one in refused["errors"]] == ["`first` is between 0 and 500."]
+    settings.COMPILED_READS = False
+    told = gql()("{ tenant { name } }")["extensions"]["road"]
+    assert told == "executor: switched off"
+    settings.COMPILED_READS = True
     settings.DEBUG = False
     assert "road" not in gql()("{ tenant { name } }").get("extensions", {})
