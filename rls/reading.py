@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # would only push out what is asked always.
 PREPARED_PER_CONNECTION = 200
 SEEN_PER_CONNECTION = 1_000
+# Longer ones would fill the memory of both ends.
+PREPARED_LENGTH = 32_768
 # So often a process is told that a name is unknown, or taken, before it prepares no more.
 MAX_LOSSES = 20
 
@@ -74,17 +76,17 @@ class _Statements:
     """
 
     def __init__(self) -> None:
-        self.seen: OrderedDict[_Key, None] = OrderedDict()
+        self.seen: OrderedDict[bytes, None] = OrderedDict()
         self.names: OrderedDict[_Key, bytes] = OrderedDict()
         # What was prepared or let go by the pipeline that is under way.
         self.touched: dict[_Key, bytes] = {}
 
-    def is_due(self, key: _Key) -> bool:
+    def is_due(self, name: bytes) -> bool:
         """Return whether a statement was here before, and remember that it is here now."""
-        if key in self.seen:
-            del self.seen[key]
+        if name in self.seen:
+            del self.seen[name]
             return True
-        self.seen[key] = None
+        self.seen[name] = None
         if len(self.seen) > SEEN_PER_CONNECTION:
             self.seen.popitem(last=False)
         return False
@@ -340,16 +342,18 @@ def _send(
     name = statements.names.get(key)
     if name is not None:
         statements.names.move_to_end(key)
-    elif statement in _ALWAYS or statements.is_due(key):
+    elif len(statement) > PREPARED_LENGTH:
+        return False
+    else:
         name = b"r" + blake2b(repr(key).encode(), digest_size=15).hexdigest().encode()
+        if statement not in _ALWAYS and not statements.is_due(name):
+            return False
         link.send_prepare(name, statement, types)
         statements.names[key] = statements.touched[key] = name
         if len(statements.names) > PREPARED_PER_CONNECTION:
             oldest, its_name = statements.names.popitem(last=False)
             statements.touched[oldest] = its_name
             link.send_query_params(b'DEALLOCATE "' + its_name + b'"', None)
-    else:
-        return False
     link.send_query_prepared(name, values, formats)
     return True
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from pytest_django import DjangoDbBlocker
 
-# Leave out tests of what is not installed here, a browser and ffmpeg, and say so.
-pytest_plugins = ["tests.browser.presence", "tests.assets.presence"]
+# Leave out tests of what is not installed here, a browser and ffmpeg, and say so; ask every query
+# on both roads.
+pytest_plugins = ["tests.browser.presence", "tests.assets.presence", "tests.both_roads"]
 
 FUZZ_EXAMPLES = 5
 

@@ -22,7 +22,7 @@ from strawberry_django.utils.typing import get_django_definition
 
 from graph.columns import Column, Found, Keyed, Listed, Related
 from graph.compiled import leaves, pages
-from graph.compiled.selecting import BOUND_ARGUMENTS
+from graph.compiled.selecting import BOUND_ARGUMENTS, detached
 from graph.compiled.shapes import Later, Raw, Uncompilable
 from graph.compiled.statements import Nothing, Source
 from graph.inputs import is_given
@@ -72,6 +72,7 @@ class Compiling:
         self.shape = shape
         self.making = making
         self._fields = 0
+        self._detached: dict[int, FieldNode] = {}
 
     def fields(
         self,
@@ -168,14 +169,15 @@ class Compiling:
 
     def arguments(self, field: GraphQLField, node: FieldNode) -> Callable[[Execution], Any]:
         """Return what gives the arguments of a field in one operation, read once in each."""
-        read = self.selecting.arguments
-        return lambda one: one.once(node, lambda: read(field, node, one.variables))
+        if id(node) not in self._detached:
+            self._detached[id(node)] = detached(node)
+        kept, read = self._detached[id(node)], self.selecting.arguments
+        return lambda one: one.once(kept, lambda: read(field, kept, one.variables))
 
     def later(self, field: GraphQLField, node: FieldNode) -> dict[str, Any]:
         """Return the arguments of a field, those with values of their own per operation Later."""
         given = self.selecting.arguments(field, node, self.selecting.variables)
         still_open = self.selecting.open_arguments(node)
-        read = self.arguments(field, node)
         names = {
             argument.python_name: self.name_of(argument)
             for argument in field.extensions["strawberry-definition"].arguments
@@ -185,7 +187,7 @@ class Compiling:
             if names[name] in still_open and names[name] not in BOUND_ARGUMENTS:
                 raise Uncompilable(f"the argument {names[name]} is open")
             if is_given(value) and names[name] in still_open:
-                found[name] = Later(partial(_argument, read, name))
+                found[name] = Later(partial(_argument, self.arguments(field, node), name))
             elif value is not UNSET:
                 found[name] = value
         return found

@@ -95,9 +95,10 @@ class _Page:
         self.window = Window.of(**window)
         self.listing, self.rows = self._rows(compiling, field, nodes[0], listed, given)
         self.ordering = self.listing.ordering
-        read = compiling.arguments(field, nodes[0])
         self.after, self.before = (
-            _Place(self.ordering, name, read) if is_given(window[name]) else None
+            _Place(self.ordering, name, compiling.arguments(field, nodes[0]))
+            if is_given(window[name])
+            else None
             for name in ("after", "before")
         )
 
@@ -153,7 +154,7 @@ class _Page:
         try:
             rows = self.source.text()
         except Nothing:
-            self.source.rows = with_condition(ordered, "false")[: self.limit]
+            self.source.rows = with_condition(ordered, "false")[: self.limit or 1]
             rows = self.source.text()
         return f"(SELECT {text} FROM (SELECT {listed} FROM {rows}) AS {self.source.name}p)"
 

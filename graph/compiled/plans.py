@@ -25,6 +25,7 @@ from graph.compiled.objects import Compiling
 from graph.compiled.selecting import BOUND_ARGUMENTS, Selecting, variables_in
 from graph.compiled.shapes import Shape, Uncompilable
 from graph.compiled.statements import Condition, Making, Statement
+from graph.documents import CACHED_DOCUMENTS, CACHED_TOKENS
 from graph.shelves import Shelf
 from tenancy.errors import DomainError
 from tenancy.models import TenantSettings
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 # What a process keeps, in plans and in bytes, an eighth of it at most for one client (Shelf).
 MAX_PLANS = 2_048
 MAX_BYTES = 32 * 2**20
-MAX_OPERATIONS = 1_024
 # Longer documents are somebody's experiment, and would fill the memory with themselves.
 MAX_LENGTH = 20_000
 MAX_STEERING_LENGTH = 500
@@ -154,6 +154,8 @@ def compiled(schema: Schema, operation: Operation, variables: VariableValues, ac
         # A declaration that the ORM cannot follow: the operation can still be answered.
         logger.exception("an operation could not be compiled")
         return Plan(None, "an error while it was compiled")
+    finally:
+        selecting.forget()
 
 
 def as_field(node: OperationDefinitionNode) -> Any:
@@ -163,7 +165,8 @@ def as_field(node: OperationDefinitionNode) -> Any:
 
 logger = logging.getLogger("signate.graphql")
 plans: Shelf[Plan] = Shelf(entries=MAX_PLANS, weight=MAX_BYTES)
-operations: Shelf[Operation] = Shelf(entries=MAX_OPERATIONS, weight=MAX_OPERATIONS)
+# They hold on to their documents, and so are bounded as those are: in tokens.
+operations: Shelf[Operation] = Shelf(entries=CACHED_DOCUMENTS, weight=CACHED_TOKENS)
 
 
 def operation_of(
@@ -181,5 +184,5 @@ def operation_of(
         if len(text) > MAX_LENGTH:
             raise Uncompilable("a long document")
         known = Operation.of(document, node)
-        operations.put((text, name), known, owner=owner, weight=1)
+        operations.put((text, name), known, owner=owner, weight=max(document.token_count, 1))
     return known

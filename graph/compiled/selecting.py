@@ -8,17 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
+    ArgumentNode,
     BooleanValueNode,
     FieldNode,
     FragmentSpreadNode,
     GraphQLAbstractType,
     InlineFragmentNode,
     ListValueNode,
+    NameNode,
     ObjectValueNode,
     VariableNode,
     is_abstract_type,
+    parse_value,
+    print_ast,
 )
-from graphql.execution.values import get_argument_values
+from graphql.execution.values import VariableValues, get_argument_values
 from strawberry.types.arguments import convert_arguments
 
 from graph.compiled.shapes import Uncompilable
@@ -35,7 +39,6 @@ if TYPE_CHECKING:
         SelectionNode,
         SelectionSetNode,
     )
-    from graphql.execution.values import VariableValues
     from strawberry import Schema
 
 # Their values are bound when a plan runs; of these only whether they are given shapes it.
@@ -52,6 +55,21 @@ def variables_in(node: Node) -> Iterator[str]:
     elif isinstance(node, ObjectValueNode):
         for field in node.fields:
             yield from variables_in(field.value)
+
+
+def detached(node: FieldNode) -> FieldNode:
+    """Return a field with its arguments alone, for who keeps it.
+
+    A node of a document knows its place there, and so keeps all of the document.
+    """
+    arguments = tuple(
+        ArgumentNode(
+            name=NameNode(value=argument.name.value),
+            value=parse_value(print_ast(argument.value), no_location=True),
+        )
+        for argument in node.arguments or ()
+    )
+    return FieldNode(name=NameNode(value=node.name.value), arguments=arguments)
 
 
 def is_included(node: SelectionNode, variables: Mapping[str, Any]) -> bool:
@@ -87,6 +105,10 @@ class Selecting:
         self.fragments = fragments
         self.variables = variables
         self.steering = steering
+
+    def forget(self) -> None:
+        """Let go of the operation that it was made for: what a plan keeps keeps this too."""
+        self.fragments, self.variables = {}, VariableValues({}, {})
 
     def fields(
         self, type_: GraphQLObjectType, nodes: Sequence[FieldNode]

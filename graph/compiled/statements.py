@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = re.compile(r"%([s%])")
 _SLOT = re.compile("\x00(\\d+)\x00")
-# Of how many arguments a condition keeps the text, and how long (repr) they may be.
-_KEPT = 32
+# Of how many arguments a condition keeps the text, how long (repr) they may be, and how many bytes
+# one of them takes then, at most.
+_KEPT = 8
 _KEPT_LENGTH = 500
+_KEPT_BYTES = 4_000
 
 
 class Condition:
@@ -100,7 +102,9 @@ class Statement:
     @property
     def size(self) -> int:
         """How many bytes it occupies, roughly."""
-        return 2 * sum(map(len, self.texts)) + 100 * len(self.slots)
+        conditions = {id(slot) for slot in self.slots if isinstance(slot, Condition)}
+        later = len(conditions) * _KEPT * _KEPT_BYTES
+        return 2 * sum(map(len, self.texts)) + 100 * len(self.slots) + later
 
     def bind(self, execution: Execution) -> tuple[bytes, list[Any]]:
         """Return text and parameters for one operation; raises what its binders raise."""

@@ -11,19 +11,31 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from graphql import (
+    ArgumentNode,
+    DirectiveNode,
     FieldNode,
     GraphQLSchema,
+    InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    NameNode,
     NullValueNode,
     ObjectTypeDefinitionNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
     StringValueNode,
+    TypeInfo,
+    TypeInfoVisitor,
+    VariableDefinitionNode,
+    VariableNode,
     Visitor,
     build_ast_schema,
     is_object_type,
     parse,
+    parse_type,
     print_ast,
     print_schema,
+    value_from_ast_untyped,
     visit,
 )
 from hypothesis import strategies as st
@@ -128,6 +140,10 @@ class Meaning(Visitor):
             del arguments["last"]
         if "id" in given and "assetId" in given:
             del arguments["assetId"]
+        elif node.name.value == "asset" and not {"id", "assetId"} & given.keys():
+            arguments["id"] = ArgumentNode(
+                name=NameNode(value="id"), value=StringValueNode(value=self._values["id"][0])
+            )
         order = " ".join(print_ast(arguments["order"].value).split()) if "order" in given else ""
         for name in ("after", "before"):
             if name in given:
@@ -148,7 +164,7 @@ class Meaning(Visitor):
         if isinstance(value, IntValueNode) and name in {"first", "last"}:
             return IntValueNode(value=str(abs(int(value.value)) % 6))
         known = self._values.get(name)
-        if known and isinstance(value, StringValueNode):
+        if known and isinstance(value, StringValueNode | IntValueNode):
             return StringValueNode(value=self._one(known, value))
         return value
 
@@ -158,7 +174,7 @@ class Meaning(Visitor):
             items = [
                 StringValueNode(value=self._one(known, item))
                 for item in node.value.values
-                if isinstance(item, StringValueNode)
+                if isinstance(item, StringValueNode | IntValueNode)
             ]
             return replace(node, value=ListValueNode(values=tuple(items)))
         return None
@@ -166,6 +182,70 @@ class Meaning(Visitor):
     @staticmethod
     def _one(known: Sequence[str], value: Node) -> str:
         return known[crc32(print_ast(value).encode()) % len(known)]
+
+
+class Varying(Visitor):
+    """Says the same in other ways: by variables, aliases, fragments and directives.
+
+    Which, is decided by what stands there: the same document always becomes the same.
+    """
+
+    def __init__(self, types: TypeInfo) -> None:
+        super().__init__()
+        self.values: dict[str, Any] = {}
+        self._types = types
+        self._definitions: list[VariableDefinitionNode] = []
+
+    def _variable(self, type_: str, value: Any) -> VariableNode:
+        name = f"v{len(self.values)}"
+        self.values[name] = value
+        variable = VariableNode(name=NameNode(value=name))
+        self._definitions.append(
+            VariableDefinitionNode(variable=variable, type=parse_type(type_), directives=())
+        )
+        return variable
+
+    def enter_argument(self, node: ArgumentNode, *_args: Any) -> Any:
+        type_ = self._types.get_input_type()
+        if _draw(node, 2):
+            return None
+        value = self._variable(str(type_), value_from_ast_untyped(node.value))
+        return replace(node, value=value)
+
+    def leave_field(self, node: FieldNode, *_args: Any) -> Any:
+        if _draw(node, 9) == 1:
+            node = replace(node, alias=NameNode(value=f"a{crc32(print_ast(node).encode())}"))
+        if _draw(node, 9) == 2:
+            name, value = ("include", True) if _draw(node, 5) else ("skip", _draw(node, 3) == 0)
+            told = ArgumentNode(name=NameNode(value="if"), value=self._variable("Boolean!", value))
+            return replace(
+                node, directives=(DirectiveNode(name=NameNode(value=name), arguments=(told,)),)
+            )
+        return node
+
+    def leave_selection_set(self, node: SelectionSetNode, *_args: Any) -> Any:
+        parts = node.selections
+        if len(parts) < 2 or _draw(node, 4):
+            return None
+        rest = SelectionSetNode(selections=parts[1:])
+        return SelectionSetNode(
+            selections=(parts[0], InlineFragmentNode(selection_set=rest, directives=()))
+        )
+
+    def leave_operation_definition(self, node: OperationDefinitionNode, *_args: Any) -> Any:
+        return replace(node, variable_definitions=tuple(self._definitions))
+
+
+def _draw(node: Node, faces: int) -> int:
+    return crc32(print_ast(node).encode()) // 7 % faces
+
+
+def varied(document: str) -> tuple[str, dict[str, Any]]:
+    """Return a generated query said in another way, and its variables."""
+    types = TypeInfo(schema._schema)
+    varying = Varying(types)
+    text = print_ast(visit(parse(document), TypeInfoVisitor(types, varying)))
+    return text, varying.values
 
 
 _INSTANTS = ["1970-01-01T00:00:00Z", "2026-03-01T00:00:00.000120Z", "2099-12-31T23:59:59+02:00"]

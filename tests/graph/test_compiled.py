@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.graph.roads import Roads
     from tests.world import Inhabited
 
+# They ask on both roads by themselves.
+pytestmark = pytest.mark.one_road
 ASSET = """
   id assetId name uri md5 startDate endDate duration mimetype isEnabled isProcessing nocache
   playOrder skipAssetCheck skipSslVerify playDays playTimeFrom playTimeTo isReachable
@@ -161,6 +163,8 @@ def test_both_roads_give_the_same_bytes(
         ("{ assets(first: 100) { totalCount edges { cursor node { %s } } %s } }" % (ASSET, INFO), None),
         ("{ assets(last: 7) { edges { cursor node { name } } %s } }" % INFO, None),
         ("{ assets(first: 0) { edges { cursor } %s } }" % INFO, None),
+        ("{ assets(first: 0) { edges { cursor } pageInfo { startCursor } } }", None),
+        ("{ assets(last: 0) { edges { node { name } } } }", None),
         ("{ assets { totalCount __typename } }", None),
         ("{ assets { pageInfo { hasNextPage } } }", None),
         ("{ assets(first: 501) { totalCount } }", None),
@@ -317,5 +321,12 @@ def test_developers_are_told_the_road(
     assert gql()("{ tenant { name } }")["extensions"]["road"] == "compiled"
     told = gql()("{ me { username } }")["extensions"]["road"]
     assert told == "executor: Query.me is made by a resolver"
+    refused = gql()("{ assets(first: 501) { totalCount } }")
+    assert refused["extensions"]["road"] == "executor: INVALID: `first` is between 0 and 500."
+    assert [one["message"] for one in refused["errors"]] == ["`first` is between 0 and 500."]
+    settings.COMPILED_READS = False
+    told = gql()("{ tenant { name } }")["extensions"]["road"]
+    assert told == "executor: switched off"
+    settings.COMPILED_READS = True
     settings.DEBUG = False
     assert "road" not in gql()("{ tenant { name } }").get("extensions", {})

@@ -377,7 +377,24 @@ ROWS: dict[str, tuple[tuple[str, ...], str]] = {
 OWN: dict[str, str] = {}
 CASES = [(path, kind) for path, (kinds, _) in ROWS.items() for kind in kinds]
 IDS = [f"{path}-{kind}" for path, kind in CASES]
+# Reads on both roads, each by itself; writes have one.
+ROADS = [
+    (path, kind, road)
+    for path, kind in CASES
+    for road in ("executor", "compiled")
+    if road == "executor" or not path.startswith("Mutation.")
+]
+ON_ROADS = [f"{path}-{kind}-{road}" for path, kind, road in ROADS]
 READS = [case for case in CASES if not case[0].startswith("Mutation.")]
+# What at least is compiled of them.
+COMPILED = {
+    "Query.asset.id",
+    "Query.asset.assetId",
+    "Query.assets.filter.ids",
+    "Query.assets.filter.assetIds",
+    "Tenant.assets.filter.ids",
+    "Tenant.assets.filter.assetIds",
+}
 # With the wall down these leak; the others name the tenant in their queries as well (which they do
 # for the planner's sake), and are a second wall that nobody should rely on.
 ONLY_THE_WALL = {
@@ -489,10 +506,12 @@ def test_every_id_taking_argument_has_its_row() -> None:
     assert id_taking_arguments() == ROWS.keys()
 
 
-@pytest.mark.parametrize(("path", "kind"), CASES, ids=IDS)
+@pytest.mark.one_road
+@pytest.mark.parametrize(("path", "kind", "road"), ROADS, ids=ON_ROADS)
 def test_another_tenants_id_is_nobodys_id(
-    world: World, gql: Callable[..., Graph], path: str, kind: str
+    world: World, gql: Callable[..., Graph], settings: Settings, path: str, kind: str, road: str
 ) -> None:
+    settings.COMPILED_READS = road == "compiled"
     document = ROWS[path][1]
     graph = gql("acme-owner")
     # The probe works: the same operation with an id of one's own says something else.
@@ -504,11 +523,13 @@ def test_another_tenants_id_is_nobodys_id(
     assert rows_of(world.globex) == before
 
 
-@pytest.mark.parametrize(("path", "kind"), CASES, ids=IDS)
+@pytest.mark.one_road
+@pytest.mark.parametrize(("path", "kind", "road"), ROADS, ids=ON_ROADS)
 def test_the_same_operation_finds_ones_own(
-    world: World, gql: Callable[..., Graph], path: str, kind: str
+    world: World, gql: Callable[..., Graph], settings: Settings, path: str, kind: str, road: str
 ) -> None:
     """Without this, an operation that never finds anything would pass for a safe one."""
+    settings.COMPILED_READS = road == "compiled"
     document = ROWS[path][1]
     graph = gql("acme-viewer" if kind == "Viewer" else "acme-owner")
     own = answer(graph, document, foreign_id(kind, world.acme))
@@ -517,16 +538,29 @@ def test_the_same_operation_finds_ones_own(
     assert '"errors":[{' not in own[1]
 
 
+@pytest.mark.one_road
 @pytest.mark.parametrize(("path", "kind"), READS, ids=[f"{p}-{k}" for p, k in READS])
 def test_the_executor_says_the_same_as_compiled_reads(
     world: World, gql: Callable[..., Graph], settings: Settings, path: str, kind: str
 ) -> None:
-    """So the rows above hold on both roads, whichever they took."""
+    """So the rows above are the same rows, whichever road they took."""
     document, graph = ROWS[path][1], gql("acme-owner")
     ids = [foreign_id(kind, place) for place in (world.globex, world.acme)]
     compiled = [answer(graph, document, id_) for id_ in ids]
     settings.COMPILED_READS = False
     assert [answer(graph, document, id_) for id_ in ids] == compiled
+
+
+@pytest.mark.parametrize("path", sorted(COMPILED))
+def test_rows_of_the_matrix_are_compiled(
+    world: World, gql: Callable[..., Graph], settings: Settings, path: str
+) -> None:
+    """Without this, both roads might be the same one."""
+    settings.DEBUG = True
+    [kind], document = ROWS[path]
+    for place in (world.acme, world.globex):
+        told = gql("acme-owner")(document, id=foreign_id(kind, place))["extensions"]
+        assert told["road"] == "compiled"
 
 
 def test_one_foreign_id_among_ones_own_undoes_all_of_it(
@@ -555,20 +589,36 @@ def test_one_foreign_id_among_ones_own_undoes_all_of_it(
     assert (rows_of(world.acme), rows_of(world.globex)) == before
 
 
-def test_lists_and_counts_show_ones_own_rows_only(world: World, gql: Callable[..., Graph]) -> None:
+@pytest.mark.one_road
+@pytest.mark.parametrize("road", ["executor", "compiled"])
+def test_lists_and_counts_show_ones_own_rows_only(
+    world: World, gql: Callable[..., Graph], settings: Settings, road: str
+) -> None:
+    settings.COMPILED_READS = road == "compiled"
+    settings.DEBUG = True
     for mine, other in ((world.acme, world.globex), (world.globex, world.acme)):
-        response = gql(f"{mine.tenant.slug}-owner").post(
-            "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
-            "user { username email } tenant { name } } } } } memberships { totalCount } "
-            f"assets {{ {PAGE} }} tags {{ totalCount edges {{ node {{ name }} }} }} "
-            f'found: assets(filter: {{search: {{prefix: "mark asset"}}}}) {{ {PAGE} }} '
-            f'both: assets(filter: {{tags: {{any: ["ACME-MARK", "GLOBEX-MARK"]}}}}) {{ {PAGE} }} '
-            "playlist { assets { name } } tenants { totalCount } "
-            "me { memberships { tenant { name } } } }"
-        )
-        text = response.content.decode()
-        assert other.marker not in text
-        data = json.loads(text)["data"]
+        graph = gql(f"{mine.tenant.slug}-owner")
+        data: dict[str, Any] = {}
+        roads = []
+        for document in (
+            (
+                "{ tenant { name settings { logoUrl } memberships { totalCount edges { node { role "
+                "user { username email } tenant { name } } } } } memberships { totalCount } "
+                f"assets {{ {PAGE} }} tenants {{ totalCount }} }}"
+            ),
+            (
+                "{ tags { totalCount edges { node { name } } } "
+                f'found: assets(filter: {{search: {{prefix: "mark asset"}}}}) {{ {PAGE} }} '
+                f'both: assets(filter: {{tags: {{any: ["ACME-MARK", "GLOBEX-MARK"]}}}}) {{ {PAGE} }} '
+                "playlist { assets { name } } me { memberships { tenant { name } } } }"
+            ),
+        ):
+            response = graph.post(document)
+            assert other.marker not in response.content.decode()
+            told = json.loads(response.content)
+            data |= told["data"]
+            roads.append(told["extensions"]["road"])
+        assert (roads[0] == "compiled") is (road == "compiled")
         for listed in ("assets", "found", "both"):
             assert data[listed]["totalCount"] == 3
         assert data["tags"] == {"totalCount": 1, "edges": [{"node": {"name": mine.marker}}]}
@@ -577,9 +627,12 @@ def test_lists_and_counts_show_ones_own_rows_only(world: World, gql: Callable[..
         assert data["memberships"]["totalCount"] == 6
 
 
+@pytest.mark.one_road
+@pytest.mark.parametrize("road", ["executor", "compiled"])
 def test_a_person_in_two_tenants_sees_one_at_a_time(
-    world: World, client_of: Callable[..., Client]
+    world: World, client_of: Callable[..., Client], settings: Settings, road: str
 ) -> None:
+    settings.COMPILED_READS = road == "compiled"
     for mine, other in ((world.acme, world.globex), (world.globex, world.acme)):
         graph = Graph(client_of("both", headers={"X-Tenant-ID": mine.tenant.slug}))
         names = [
@@ -592,10 +645,15 @@ def test_a_person_in_two_tenants_sees_one_at_a_time(
         assert other.marker not in response.content.decode()
 
 
-def test_with_the_wall_down_the_matrix_is_red(scratch_database: str) -> None:
+@pytest.mark.one_road
+@pytest.mark.parametrize("road", ["executor", "compiled"])
+def test_with_the_wall_down_the_matrix_is_red(
+    scratch_database: str, settings: Settings, road: str
+) -> None:
     """The tenant is named in queries as well, but where only the wall stands, it must show."""
     from django.test import Client as DjangoClient
 
+    settings.COMPILED_READS = road == "compiled"
     world = create_world()
     with databases.maintenance(scratch_database) as connection:
         for table in (*declared().walls, *GLOBAL_ROWS):
@@ -605,7 +663,8 @@ def test_with_the_wall_down_the_matrix_is_red(scratch_database: str) -> None:
     graph = Graph(DjangoClient(headers=basic("acme-owner"), HTTP_HOST=f"acme.{PLATFORM}"))
     red = {
         f"{path}-{kind}"
-        for path, kind in CASES
+        for path, kind, on in ROADS
+        if on == road
         if answer(graph, ROWS[path][1], foreign_id(kind, world.globex))
         != answer(graph, ROWS[path][1], nobodys_id(kind))
     }

@@ -129,6 +129,11 @@ def test_a_connection_keeps_a_bounded_number_of_statements(
             fetch_one(alone.acme.owner, f"SELECT {number}".encode(), [])
     assert row("SELECT count(*) FROM pg_prepared_statements") == (4,)
     assert fetch_one(alone.acme.owner, b"SELECT 0", []) == (b"0",)
+    long = b"SELECT '%b'" % (b"x" * reading.PREPARED_LENGTH)
+    for _ in range(3):
+        assert fetch_one(alone.acme.owner, long, []) == (long[8:-1],)
+    found = row("SELECT max(length(statement)) FROM pg_prepared_statements")
+    assert found[0] < reading.PREPARED_LENGTH
 
 
 def test_no_row_and_no_idle_connection_are_errors(alone: World) -> None:

@@ -23,11 +23,14 @@ class Command(BaseCommand):
         """Say how many."""
         parser.add_argument("--requests", type=int, default=600, help="of each, at most")
         parser.add_argument("--rounds", type=int, default=3)
+        parser.add_argument(
+            "--first", action="store_true", help="with a document that is new in each request"
+        )
 
-    def handle(self, *, requests: int, rounds: int, **_options: object) -> None:
+    def handle(self, *, requests: int, rounds: int, first: bool, **_options: object) -> None:
         """Run it; CommandError when the roads do not agree."""
         from tests.performance.reads import measure
 
-        for line in measure(requests=requests, rounds=rounds):
+        for line in measure(requests=requests, rounds=rounds, first=first):
             self.stdout.write(line)
             self.stdout.flush()
