@@ -60,8 +60,8 @@ class Command(BaseCommand):
             assets=scale or (50_000 if quick else 1_000_000),
             workloads=tuple(sorted(set(workloads))),
             connections=counts,
-            rounds=rounds or (1 if quick else 3),
-            seconds=seconds or (0.7 if quick else 2.0),
+            rounds=rounds or (1 if quick else 5),
+            seconds=seconds or (0.7 if quick else 1.2),
             keep=keep,
             with_postgraphile=not alone,
         )
