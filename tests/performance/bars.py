@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.performance.comparison import DEEPEST, FIRST, LESS_DATA, LIMIT, MAIN, PAGE
+from tests.performance.comparison import DEEPEST, FIRST, LESS_DATA, LIMIT, MAIN, PAGE, SMALL
 from tests.performance.workloads import POSTGRAPHILE, SIGNATE
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ def details(plan: Plan, results: Results) -> Iterator[str]:
         found = results.of(workload, LIMIT)
         if found is not None:
             yield row(workload, str(MAIN), LIMIT, f"{found.rate:,.0f}", "", "", "")
+    yield ""
+    for name, memory in results.memory.items():
+        yield f"Memory of a process of {name}: {memory.pss:.0f} MB (RSS {memory.rss:.0f} MB)"
 
 
 def verdicts(plan: Plan, results: Results) -> Iterator[str]:
@@ -104,7 +107,7 @@ def bars(plan: Plan, results: Results) -> list[Bar]:
         for what, by in (("requests/s", _rate), ("CPU per request", _cpu)):
             title = f"{', '.join(names)} against PostGraphile, {what}"
             rows.append(Bar(title, each(names, its, by), bar, goal))
-    megabytes = results.memory.get(SIGNATE.name)
+    memory = results.memory.get(SIGNATE.name)
     return [
         *rows,
         Bar(
@@ -122,7 +125,7 @@ def bars(plan: Plan, results: Results) -> list[Bar]:
             "",
         ),
         Bar(
-            f"growth to {plan.assets:,} assets in total, CPU per request",
+            f"growth from {SMALL:,} to {plan.assets:,} assets in total, CPU per request",
             each("abcd", LESS_DATA, _cpu_share),
             1.6,
             1.2,
@@ -137,7 +140,7 @@ def bars(plan: Plan, results: Results) -> list[Bar]:
         ),
         Bar(
             "memory of one web process (PSS)",
-            {"": megabytes / 10**6 if megabytes else None},
+            {"": memory.pss if memory else None},
             150,
             100,
             " MB",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from django.core.management.base import CommandError
@@ -77,12 +77,19 @@ class Figure:
     p99: float = 0.0
 
 
+class Memory(NamedTuple):
+    """Megabytes of a process: with its part of what others have too, and with all of that."""
+
+    pss: float
+    rss: float
+
+
 @dataclass(slots=True)
 class Results:
-    """Every window by workload, who answered, and connections; bytes of a process by who."""
+    """Every window by workload, who answered, and connections; memory by who has it."""
 
     figures: dict[Key, list[Figure]] = field(default_factory=lambda: defaultdict(list))
-    memory: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
     pages: int = 0
 
     def ratio(
@@ -145,10 +152,12 @@ class Contender:
             1000 * answered.quantile(0.99),
         )
 
-    def memory(self) -> int:
-        """Return the bytes of its largest process, what it shares with others counted in parts."""
+    def memory(self) -> Memory:
+        """Return what its largest process has; the one that started them answers nobody."""
         processes = psutil.Process(self.process).children(recursive=True)
-        return max(one.memory_full_info().pss for one in processes)
+        each = [one.memory_full_info() for one in processes]
+        # Only Linux tells the parts.
+        return max(Memory(getattr(one, "pss", one.rss) / 10**6, one.rss / 10**6) for one in each)
 
 
 def compare(plan: Plan, results: Results) -> Iterator[str]:
