@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.performance.comparison import DEEPEST, FIRST, LESS_DATA, LIMIT, MAIN, PAGE
+from tests.performance.comparison import DEEPEST, FIRST, LESS_DATA, LIMIT, MAIN, PAGE, SMALL
 from tests.performance.workloads import POSTGRAPHILE, SIGNATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.performance.comparison import Figure, Plan, Results
+
+    By = Callable[[Figure, Figure], float]
 
 ABSENT = "not measured"
 # Rows that other commands measure, and the tests that assert what is no time.
@@ -68,7 +69,8 @@ def details(plan: Plan, results: Results) -> Iterator[str]:
                 ]
                 yield row(workload, str(connections), name, *cells)
             ratios = [
-                _ratio(results, workload, connections, by=by) for by in (_rate, _cpu, _p50, _p99)
+                results.ratio(workload, SIGNATE.name, POSTGRAPHILE.name, by, connections)
+                for by in (_rate, _cpu, _p50, _p99)
             ]
             if None not in ratios:
                 yield row("", "", "ratio", *(f"{one:.2f}x" for one in ratios))
@@ -76,6 +78,9 @@ def details(plan: Plan, results: Results) -> Iterator[str]:
         found = results.of(workload, LIMIT)
         if found is not None:
             yield row(workload, str(MAIN), LIMIT, f"{found.rate:,.0f}", "", "", "")
+    yield ""
+    for name, memory in results.memory.items():
+        yield f"Memory of a process of {name}: {memory.pss:.0f} MB (RSS {memory.rss:.0f} MB)"
 
 
 def verdicts(plan: Plan, results: Results) -> Iterator[str]:
@@ -89,49 +94,53 @@ def verdicts(plan: Plan, results: Results) -> Iterator[str]:
 def bars(plan: Plan, results: Results) -> list[Bar]:
     """Return what is asked, with what was measured."""
 
-    def each(names: str, by: Callable[[str], float | None]) -> dict[str, float | None]:
-        return {name: by(name) for name in names if name in plan.workloads}
+    def each(names: str, other: str, by: By) -> dict[str, float | None]:
+        return {
+            name: results.ratio(name, SIGNATE.name, other, by)
+            for name in names
+            if name in plan.workloads
+        }
 
+    its = POSTGRAPHILE.name
     rows = []
     for names, bar, goal in (("ab", 2, 4), ("cd", 1.5, 3), ("e", 1.2, 2)):
         for what, by in (("requests/s", _rate), ("CPU per request", _cpu)):
             title = f"{', '.join(names)} against PostGraphile, {what}"
-            ratio = partial(_ratio, results, by=by)
-            rows.append(Bar(title, each(names, ratio), bar, goal))
-    megabytes = results.memory.get(SIGNATE.name)
+            rows.append(Bar(title, each(names, its, by), bar, goal))
+    memory = results.memory.get(SIGNATE.name)
     return [
         *rows,
         Bar(
             f"p99 at {MAIN} connections against PostGraphile's",
-            each("abcde", lambda name: _inverse(_ratio(results, name, by=_p99))),
+            each("abcde", its, _p99_share),
             0.5,
             0.25,
             is_floor=False,
         ),
         Bar(
             "share of pgbench running the same transaction",
-            each("b", lambda name: _share(results, name)),
+            each("b", LIMIT, _rate),
             0.35,
             0.6,
             "",
         ),
         Bar(
-            f"growth to {plan.assets:,} assets in total, CPU per request",
-            each("abcd", lambda name: _against(results, name, SIGNATE.name, LESS_DATA)),
+            f"growth from {SMALL:,} to {plan.assets:,} assets in total, CPU per request",
+            each("abcd", LESS_DATA, _cpu_share),
             1.6,
             1.2,
             is_floor=False,
         ),
         Bar(
             f"page {results.pages} of a listing against page 1 ({PAGE} assets), CPU",
-            {"": _against(results, "b", DEEPEST, FIRST)},
+            {"": results.ratio("b", DEEPEST, FIRST, _cpu_share)},
             1.1,
             1.0,
             is_floor=False,
         ),
         Bar(
             "memory of one web process (PSS)",
-            {"": megabytes / 10**6 if megabytes else None},
+            {"": memory.pss if memory else None},
             150,
             100,
             " MB",
@@ -161,29 +170,9 @@ def _p99(one: Figure, other: Figure) -> float:
     return other.p99 / one.p99
 
 
-def _ratio(
-    results: Results,
-    workload: str,
-    connections: int = MAIN,
-    *,
-    by: Callable[[Figure, Figure], float],
-) -> float | None:
-    """Return how many times better than PostGraphile we are."""
-    ours = results.of(workload, SIGNATE.name, connections)
-    its = results.of(workload, POSTGRAPHILE.name, connections)
-    return None if ours is None or its is None else by(ours, its)
+def _cpu_share(one: Figure, other: Figure) -> float:
+    return one.cpu / other.cpu
 
 
-def _against(results: Results, workload: str, name: str, other: str) -> float | None:
-    """Return how many times the processor time of `other` it took."""
-    one, its = results.of(workload, name), results.of(workload, other)
-    return None if one is None or its is None else one.cpu / its.cpu
-
-
-def _share(results: Results, workload: str) -> float | None:
-    ours, most = results.of(workload, SIGNATE.name), results.of(workload, LIMIT)
-    return None if ours is None or most is None else ours.rate / most.rate
-
-
-def _inverse(value: float | None) -> float | None:
-    return None if value is None else 1 / value
+def _p99_share(one: Figure, other: Figure) -> float:
+    return one.p99 / other.p99

@@ -1,7 +1,7 @@
 """`manage.py benchmark`: workloads a to e beside PostGraphile, pgbench and ourselves with less data.
 
-Whatever is compared takes turns, and medians over the rounds are shown: what else runs on the
-machine then meets all of them. Processor time is that of the server, PostgreSQL and Redis, and not
+Whatever is compared takes turns, and medians over the rounds are shown, ratios those of each round:
+what else runs on the machine then meets all of them. Processor time is that of the server, PostgreSQL and Redis, and not
 of the load.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from django.core.management.base import CommandError
@@ -33,7 +33,7 @@ from tests.performance.server import running
 from tests.performance.workloads import DEEP, OURS, POSTGRAPHILE, READS, SIGNATE, is_right
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.performance.seed import Asked, Library
     from tests.performance.workloads import Side
@@ -50,6 +50,10 @@ FIRST, DEEPEST, LESS_DATA, LIMIT = "page 1", "last page", "less data", "pgbench"
 ENVIRONMENT = {"SIGNATE_GRAPHQL_BUDGET": str(10**15)}
 
 
+# Workload, who answers, connections.
+Key = tuple[str, str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to measure, and how long."""
@@ -57,8 +61,8 @@ class Plan:
     assets: int = 1_000_000
     workloads: tuple[str, ...] = tuple(OURS)
     connections: tuple[int, ...] = (1, MAIN, 64)
-    rounds: int = 3
-    seconds: float = 2.0
+    rounds: int = 5
+    seconds: float = 1.2
     keep: bool = False
     with_postgraphile: bool = True
 
@@ -73,15 +77,34 @@ class Figure:
     p99: float = 0.0
 
 
+class Memory(NamedTuple):
+    """Megabytes of a process: with its part of what others have too, and with all of that."""
+
+    pss: float
+    rss: float
+
+
 @dataclass(slots=True)
 class Results:
-    """Every window by workload, who answered, and connections; bytes of a process by who."""
+    """Every window by workload, who answered, and connections; memory by who has it."""
 
-    figures: dict[tuple[str, str, int], list[Figure]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    memory: dict[str, int] = field(default_factory=dict)
+    figures: dict[Key, list[Figure]] = field(default_factory=lambda: defaultdict(list))
+    memory: dict[str, Memory] = field(default_factory=dict)
     pages: int = 0
+
+    def ratio(
+        self,
+        workload: str,
+        name: str,
+        other: str,
+        by: Callable[[Figure, Figure], float],
+        connections: int = MAIN,
+    ) -> float | None:
+        """Return the median of what `by` makes of both in each round; None without either."""
+        ones = self.figures.get((workload, name, connections), [])
+        its = self.figures.get((workload, other, connections), [])
+        pairs = list(zip(ones, its, strict=False))
+        return median(by(*pair) for pair in pairs) if pairs else None
 
     def of(self, workload: str, name: str, connections: int = MAIN) -> Figure | None:
         """Return the medians; None where that was not measured."""
@@ -129,10 +152,12 @@ class Contender:
             1000 * answered.quantile(0.99),
         )
 
-    def memory(self) -> int:
-        """Return the bytes of its largest process, what it shares with others counted in parts."""
+    def memory(self) -> Memory:
+        """Return what its largest process has; the one that started them answers nobody."""
         processes = psutil.Process(self.process).children(recursive=True)
-        return max(one.memory_full_info().pss for one in processes)
+        each = [one.memory_full_info() for one in processes]
+        # Only Linux tells the parts.
+        return max(Memory(getattr(one, "pss", one.rss) / 10**6, one.rss / 10**6) for one in each)
 
 
 def compare(plan: Plan, results: Results) -> Iterator[str]:
@@ -154,60 +179,80 @@ def compare(plan: Plan, results: Results) -> Iterator[str]:
         if plan.assets > SMALL:
             small = stack.enter_context(seeded(SMALL, template=template, keep=plan.keep))
             others.append(stack.enter_context(_ours(LESS_DATA, small)))
-        try:
-            if plan.with_postgraphile:
+        if plan.with_postgraphile:
+            try:
                 contenders.append(stack.enter_context(_its(library)))
-        except Absent as reason:
-            yield f"Without PostGraphile: {reason}."
+            except Absent as reason:
+                yield f"Without PostGraphile: {reason}."
         check_equality(
             [(one.side, one.port) for one in contenders], plan.workloads, library.asked[::5]
         )
         yield f"Equal data from {' and '.join(one.name for one in contenders)}: yes"
-        for one in (*contenders, *others):
-            for workload in plan.workloads:
-                one.run(workload, MAIN, min(WARM_UP_SECONDS, plan.seconds))
-        statements = {
-            name: [(asked, limit.emitted(name, asked)) for asked in library.asked]
-            for name in sorted(READS.keys() & plan.workloads)
-        }
+        _warm_up(plan, [*contenders, *others])
+        races = list(_races(plan, library, contenders, others))
         for turn in range(plan.rounds):
-            _compete(plan, results, contenders[:: -1 if turn % 2 else 1])
-            for one in others:
-                _grow(plan, results, one)
-            _page(plan, results, contenders[0])
-            _meet_the_limit(plan, results, library, statements)
+            for race in races:
+                for key, run in race[:: -1 if turn % 2 else 1]:
+                    results.figures[key].append(run())
+        results.pages = _largest(library) // PAGE
         for one in contenders:
             results.memory[one.name] = one.memory()
 
 
-def _compete(plan: Plan, results: Results, contenders: Sequence[Contender]) -> None:
+def _warm_up(plan: Plan, everybody: Sequence[Contender]) -> None:
+    for one in everybody:
+        for workload in plan.workloads:
+            one.run(workload, MAIN, min(WARM_UP_SECONDS, plan.seconds))
+
+
+def _races(
+    plan: Plan, library: Library, contenders: Sequence[Contender], others: Sequence[Contender]
+) -> Iterator[list[tuple[Key, Callable[[], Figure]]]]:
+    """Yield what takes turns: whatever is compared is measured one right after the other."""
+    pgbench = limit.program()
     for workload in plan.workloads:
         for count in plan.connections:
-            for one in contenders:
-                results.figures[workload, one.name, count].append(
-                    one.run(workload, count, plan.seconds)
-                )
+            is_main = count == MAIN and workload in READS
+            race: list[tuple[Key, Callable[[], Figure]]] = [
+                ((workload, one.name, count), partial(one.run, workload, count, plan.seconds))
+                for one in (*contenders, *(others if is_main else ()))
+            ]
+            if is_main and pgbench is not None:
+                statements = [(one, limit.emitted(workload, one)) for one in library.asked]
+                key = (workload, LIMIT, count)
+                race.append((key, partial(_at_the_limit, pgbench, library, statements, plan)))
+            yield race
+    if "b" in plan.workloads:
+        yield [
+            (("b", name, MAIN), partial(_page, contenders[0], pages, plan.seconds))
+            for name, pages in ((FIRST, 1), (DEEPEST, _largest(library) // PAGE))
+        ]
 
 
-def _grow(plan: Plan, results: Results, other: Contender) -> None:
-    for workload in sorted(READS.keys() & plan.workloads):
-        results.figures[workload, LESS_DATA, MAIN].append(other.run(workload, MAIN, plan.seconds))
+def _at_the_limit(
+    pgbench: str, library: Library, statements: Sequence[tuple[Asked, str]], plan: Plan
+) -> Figure:
+    return Figure(
+        limit.transactions_per_second(
+            pgbench, library, statements, connections=MAIN, seconds=plan.seconds
+        )
+    )
 
 
-def _page(plan: Plan, results: Results, ours: Contender) -> None:
-    """Measure the first page and the last whole one, of the tenants that have most assets."""
-    largest = max(len(one.assets) for one in ours.library.asked)
-    results.pages = largest // PAGE
-    tenants = [one for one in ours.library.asked if len(one.assets) == largest]
-    for name, pages in ((FIRST, 1), (DEEPEST, results.pages)):
-        requests = []
-        for asked in tenants:
+def _largest(library: Library) -> int:
+    return max(len(one.assets) for one in library.asked)
+
+
+def _page(ours: Contender, page: int, seconds: float) -> Figure:
+    """Measure that page of the tenants that have most assets."""
+    requests = []
+    for asked in ours.library.asked:
+        if len(asked.assets) == _largest(ours.library):
             headers = SIGNATE.headers(asked)
-            after = _cursor(ours.port, headers, (pages - 1) * PAGE)
+            after = _cursor(ours.port, headers, (page - 1) * PAGE)
             body = json.dumps({"query": DEEP, "variables": {"after": after}}).encode()
             requests.append(post(headers, body))
-        figure = ours.driven("b", cycle(requests), MAIN, plan.seconds)
-        results.figures["b", name, MAIN].append(figure)
+    return ours.driven("b", cycle(requests), MAIN, seconds)
 
 
 def _cursor(port: int, headers: dict[str, str], behind: int) -> str | None:
@@ -225,22 +270,6 @@ def _cursor(port: int, headers: dict[str, str], behind: int) -> str | None:
         after = data(port, headers, body.encode())["assets"]["pageInfo"]["endCursor"]
         behind -= first
     return after
-
-
-def _meet_the_limit(
-    plan: Plan,
-    results: Results,
-    library: Library,
-    statements: Mapping[str, Sequence[tuple[Asked, str]]],
-) -> None:
-    pgbench = limit.program()
-    if pgbench is None:
-        return
-    for workload, each in statements.items():
-        rate = limit.transactions_per_second(
-            pgbench, library, each, connections=MAIN, seconds=plan.seconds
-        )
-        results.figures[workload, LIMIT, MAIN].append(Figure(rate))
 
 
 @contextmanager

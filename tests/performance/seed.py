@@ -209,21 +209,36 @@ def _fill(planned: list[int]) -> None:
         _insert(cursor, User, person, per_person, values)
         belonging = {**own, "user_id": "person", "role": roles, "joined_at": joined}
         _insert(cursor, Membership, belonging, per_person, values)
-        # Built at once, the indexes take a third of the time that row by row would.
-        cursor.execute(
-            "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index i "
-            "WHERE indrelid = 'assets'::regclass "
-            "AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)"
-        )
-        indexes = cursor.fetchall()
-        cursor.execute("DROP INDEX " + ", ".join(name for name, _ in indexes))
-        _insert(cursor, Asset, ASSETS, ROWS, values)
-        cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
-        for _, definition in indexes:
-            cursor.execute(definition)
+        with _unhindered(cursor):
+            _insert(cursor, Asset, ASSETS, ROWS, values)
         cursor.execute("DROP TABLE planned")
     with connections["owner"].cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
+
+
+@contextmanager
+def _unhindered(cursor: CursorWrapper) -> Iterator[None]:
+    """Take the assets' indexes and foreign keys away, and make them again over all rows at once."""
+    cursor.execute(
+        "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index i "
+        "WHERE indrelid = 'assets'::regclass "
+        "AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)"
+    )
+    indexes = cursor.fetchall()
+    cursor.execute(
+        "SELECT quote_ident(conname), pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conrelid = 'assets'::regclass AND contype = 'f'"
+    )
+    keys = cursor.fetchall()
+    cursor.execute("DROP INDEX " + ", ".join(name for name, _ in indexes))
+    for name, _ in keys:
+        cursor.execute(f"ALTER TABLE assets DROP CONSTRAINT {name}")
+    yield
+    cursor.execute("SET LOCAL maintenance_work_mem = '256MB'")
+    for _, definition in indexes:
+        cursor.execute(definition)
+    for name, definition in keys:
+        cursor.execute(f"ALTER TABLE assets ADD CONSTRAINT {name} {definition}")
 
 
 def _insert(

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.core.management.base import BaseCommand, CommandError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from collections.abc import Iterator
+
+    from tests.performance.comparison import Plan
 
 
 class Command(BaseCommand):
@@ -46,8 +50,7 @@ class Command(BaseCommand):
         **_options: object,
     ) -> None:
         """Run it; CommandError when answers differ, or are not what they should be."""
-        from tests.performance import bars
-        from tests.performance.comparison import Plan, Results, compare, machine
+        from tests.performance.comparison import Plan
         from tests.performance.workloads import OURS
 
         try:
@@ -60,13 +63,18 @@ class Command(BaseCommand):
             assets=scale or (50_000 if quick else 1_000_000),
             workloads=tuple(sorted(set(workloads))),
             connections=counts,
-            rounds=rounds or (1 if quick else 3),
-            seconds=seconds or (0.7 if quick else 2.0),
+            rounds=rounds or (1 if quick else 5),
+            seconds=seconds or (0.7 if quick else 1.2),
             keep=keep,
             with_postgraphile=not alone,
         )
-        # Databases of a run that is told to stop go as well.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with _stoppable():
+            self._report(plan)
+
+    def _report(self, plan: Plan) -> None:
+        from tests.performance import bars
+        from tests.performance.comparison import Results, compare, machine
+
         began, results = time.monotonic(), Results()
         self._say(machine())
         for line in compare(plan, results):
@@ -80,3 +88,13 @@ class Command(BaseCommand):
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that databases and servers go with it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
