@@ -79,4 +79,6 @@ def test_generated_queries_have_one_answer(
         made.append(roads.agree(client, document))
 
     ask()
-    assert sum(made) > len(made) / 4, f"{sum(made)} of {len(made)} were compiled"
+    # Whoever may see little is refused most of what can be asked.
+    least = len(made) / (20 if who in {"viewer", "device"} else 4)
+    assert sum(made) > least, f"{sum(made)} of {len(made)} were compiled"

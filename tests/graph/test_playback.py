@@ -27,6 +27,8 @@ from tests.world import create_world
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_django import Settings
+
     from tests.world import Inhabited
 
 RECORD = (
@@ -291,6 +293,7 @@ def test_a_cursor_holds_a_day_and_nothing_else(acme: Inhabited, gql: Callable[..
         assert answer["errors"][0]["extensions"] == {"code": "INVALID", "field": ["after"]}
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_page_costs_one_statement_and_its_assets_one_more(
     acme: Inhabited, gql: Callable[..., Graph]
 ) -> None:
@@ -344,7 +347,11 @@ FROM generate_series(0, %s - 1) i
 """
 
 
-def test_every_page_of_proof_of_play_walks_an_index(scratch_database: str) -> None:
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_every_page_of_proof_of_play_walks_an_index(
+    scratch_database: str, settings: Settings, *, is_compiled: bool
+) -> None:
+    settings.COMPILED_READS = is_compiled
     world = create_world()
     with acting_as(world.acme.owner), connection.cursor() as cursor:
         cursor.execute(ASSETS)
@@ -373,7 +380,10 @@ def test_every_page_of_proof_of_play_walks_an_index(scratch_database: str) -> No
             where = (narrowed, direction.name, window)
             assert len(data["playbackDays"]["edges"]) == 50, where
             nodes, scan = plan_of(world, sent, "playback_days")
-            assert not [node for node in nodes if "Sort" in node["Node Type"]], where
+            sorts = [node for node in nodes if "Sort" in node["Node Type"]]
+            # What is compiled turns a page round that was read from the end, and sorts nothing.
+            assert not sorts or (is_compiled and window == "last: 50"), where
+            assert all(node["Actual Rows"] <= 50 for node in sorts), where
             assert columns[scan["Index Name"]][0] == "tenant_id", where
             assert scan["Actual Rows"] <= 52, where
             assert scan.get("Rows Removed by Filter", 0) == 0, where
