@@ -16,9 +16,11 @@ import strawberry
 import strawberry_django
 from django.db.models import (
     Case,
+    Exists,
     Expression,
     ExpressionWrapper,
     F,
+    OuterRef,
     Q,
     QuerySet,
     TextField,
@@ -202,9 +204,11 @@ def _found_by(text: str) -> Q:
         text = clean_text(text).strip()
     except InvalidInput as error:
         raise InvalidInput(error.message, field=field) from None
-    # A tenant has few members: their rows are read by its index, and looked at one by one.
+    # A tenant has few members: their rows are read by its index, and looked at one by one. In a
+    # sub-select, so that it is a condition on memberships wherever those come from.
     names = ("username", "first_name", "last_name", "email")
-    return reduce(or_, (Q(**{f"user__{name}__icontains": text}) for name in names))
+    found = reduce(or_, (Q(**{f"{name}__icontains": text}) for name in names))
+    return Q(Exists(models.User.objects.filter(found, pk=OuterRef("user_id"))))
 
 
 def readable(

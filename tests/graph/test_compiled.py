@@ -284,6 +284,20 @@ def test_a_part_of_a_filter_can_be_a_variable(clients: dict[str, Client], roads:
     assert roads.reason() == "a declaration asks the database"
 
 
+@pytest.mark.parametrize("who", ["owner", "viewer", "other tenant"])
+def test_members_are_searched_alike(clients: dict[str, Client], roads: Roads, who: str) -> None:
+    page = "{ totalCount edges { node { role user { username } } } %s }" % INFO
+    query = "query($f: MembershipFilter, $n: Int) { memberships(filter: $f, last: $n) %s }" % page
+    for given in ({"search": "OWNER"}, {"search": ""}, {"search": "%", "isActive": True},
+                  {"search": "acme", "role": ["OWNER", "VIEWER"]}):  # fmt: skip
+        for size in (None, 2):
+            was_compiled = roads.agree(clients[who], query, {"f": given, "n": size})
+            assert was_compiled is (who != "viewer"), roads.reason()
+    assert not roads.agree(clients[who], query, {"f": {"search": "x" * 201}})
+    literal = '{ memberships(filter: {search: "owner"}) %s }' % page
+    assert roads.agree(clients[who], literal) is (who != "viewer")
+
+
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_read_is_one_statement(acme: Inhabited, gql: Callable[..., Graph], workload: str) -> None:
     graph = gql()
