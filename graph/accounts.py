@@ -13,10 +13,34 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import QuerySet
+from django.db.models import (
+    BooleanField,
+    Case,
+    DateTimeField,
+    Exists,
+    Expression,
+    IntegerField,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    UUIDField,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
 from strawberry import UNSET, relay
 
-from graph.columns import Keyed, column, computed, mutation, reading, resolved
+from graph.columns import (
+    Found,
+    Keyed,
+    Listed,
+    column,
+    computed,
+    mutation,
+    part,
+    reading,
+    resolved,
+)
 from graph.connections import (
     After,
     Before,
@@ -60,12 +84,25 @@ class UserSession(Keyed, relay.Node):
         "that is not known."
     )
 
-    @computed("What people call the browser: `Firefox on Linux`.", "user_agent")
+    @computed(
+        "What people call the browser: `Firefox on Linux`.",
+        "user_agent",
+        sql=lambda _: sessions.browser_name_of("user_agent"),
+    )
     def browser(self) -> str:
         """Return a name for it."""
         return sessions.browser_name(cast("models.UserSession", self).user_agent)
 
-    @computed("Whether it is the one that asks.")
+    @computed(
+        "Whether it is the one that asks.",
+        sql=lambda context: Case(
+            When(
+                pk=context.bound(lambda one: one.request.session_id, UUIDField()), then=Value(True)
+            ),
+            default=Value(False),
+            output_field=BooleanField(),
+        ),
+    )
     def is_current(self, info: Info) -> bool:
         """Compare with the request's own."""
         return cast("models.UserSession", self).pk == info.context.request.session_id
@@ -91,30 +128,70 @@ def _readable(
     return reading(UserSession, rows, selection, context, *columns)
 
 
+def live_sessions(context: Context) -> QuerySet[models.UserSession]:
+    """Return one's own sessions that open something; raises PermissionDenied."""
+    now = context.bound(lambda one: one.now, DateTimeField())
+    return sessions.sessions_of(context.actor.oneself(), now)
+
+
+def _listed_sessions(context: Context) -> Listing[models.UserSession]:
+    return Listing(
+        rows=live_sessions(context),
+        ordering=Ordering.of(SORT_KEYS, UserSessionOrderField.LAST_SEEN_AT, OrderDirection.DESC),
+        read=partial(_readable, context),
+        meet=lambda _rows: None,
+    )
+
+
 def by_keys(
     context: Context, keys: list[UUID], selection: Selection
 ) -> Iterable[models.UserSession]:
     """Return one's own live sessions of these keys, for `node` and `nodes`."""
-    rows = sessions.live_sessions(actor=context.actor).filter(pk__in=keys)
-    return list(_readable(context, rows, selection))
+    return list(_readable(context, live_sessions(context).filter(pk__in=keys), selection))
+
+
+# Of the person that the object is made from.
+_FACTOR = models.SecondFactor.objects.filter(user_id=OuterRef("pk"))
+
+
+def _oneself(context: Context) -> QuerySet[models.User]:
+    return models.User.objects.filter(pk=context.actor.oneself())
+
+
+def _is_required(context: Context) -> Expression:
+    tenant = context.bound(lambda one: one.actor.tenant_id, UUIDField())
+    asked = models.TenantSettings.objects.filter(tenant_id=tenant, require_2fa=True)
+    return Case(
+        When(Exists(asked), then=Value(True)),
+        default=context.bound(lambda one: one.request.confined is not None, BooleanField()),
+        output_field=BooleanField(),
+    )
 
 
 @strawberry.type(description="Your second factor: codes of an app, asked for when you sign in.")
 class SecondFactor:
     """What there is of it."""
 
-    is_enabled: bool = strawberry.field(description="Whether signing in asks you for a code.")
-    enabled_at: datetime | None = strawberry.field(
-        description="Since when it does; null while it does not."
+    is_enabled: bool = part(
+        "Whether signing in asks you for a code.",
+        sql=lambda _: Exists(_FACTOR.filter(confirmed_at__isnull=False)),
     )
-    recovery_codes_left: int = strawberry.field(
-        description="How many recovery codes you have not used: `10` of new ones."
+    enabled_at: datetime | None = part(
+        "Since when it does; null while it does not.",
+        sql=lambda _: Subquery(_FACTOR.values("confirmed_at")[:1]),
     )
-    is_required: bool = strawberry.field(
-        description=(
-            "Whether the tenant you are in asks its members for one. While you have none there, "
-            "you can do nothing but set one up."
-        )
+    recovery_codes_left: int = part(
+        "How many recovery codes you have not used: `10` of new ones.",
+        sql=lambda _: Coalesce(
+            Subquery(_FACTOR.values("recovery_digests__len")[:1]),
+            Value(0),
+            output_field=IntegerField(),
+        ),
+    )
+    is_required: bool = part(
+        "Whether the tenant you are in asks its members for one. While you have none there, you "
+        "can do nothing but set one up.",
+        sql=_is_required,
     )
 
 
@@ -122,7 +199,10 @@ class SecondFactor:
 class AccountFields:
     """What `me` tells of one's account."""
 
-    @resolved("Your second factor. Null for a credential that is not your own sign-in's.")
+    @resolved(
+        "Your second factor. Null for a credential that is not your own sign-in's.",
+        reads=Found(_oneself),
+    )
     def second_factor(self, info: Info) -> SecondFactor | None:
         """Read it."""
         context = info.context
@@ -139,7 +219,8 @@ class AccountFields:
 
     @resolved(
         "The browsers you are signed in with, the last used first. Null for a credential that is "
-        "not your own sign-in's."
+        "not your own sign-in's.",
+        reads=Listed(_listed_sessions),
     )
     def sessions(
         self,
@@ -150,15 +231,8 @@ class AccountFields:
         before: Before = UNSET,
     ) -> Connection[UserSession] | None:
         """List them."""
-        context = info.context
-        return Listing(
-            rows=sessions.live_sessions(actor=context.actor),
-            ordering=Ordering.of(
-                SORT_KEYS, UserSessionOrderField.LAST_SEEN_AT, OrderDirection.DESC
-            ),
-            read=partial(_readable, context),
-            meet=lambda _rows: None,
-        ).page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_sessions(info.context).page(window, selected(info))
 
 
 @strawberry.input(description="Your password and the one in its place.")

@@ -5,9 +5,10 @@ entered tenant: the database shows no other's rows.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, time
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import UUID
 
 import strawberry
@@ -20,6 +21,7 @@ from assets import models, schedule
 from assets.media_urls import SIGNED_COLUMNS, Variant, signed_url
 from assets.models import ProcessingStatus
 from assets.querysets import CustomHeaders, RefreshInterval
+from assets.sharing import current_links
 from graph.asset_filters import SORT_KEYS, AssetFilter, AssetOrder, AssetOrderField, is_playing
 from graph.columns import (
     Found,
@@ -71,6 +73,12 @@ SCHEDULE_COLUMNS = (
     "play_time_from",
     "play_time_to",
 )
+
+
+def _listed_days(context: Context, *arguments: Any, **named: Any) -> Listing[Any]:
+    from graph.playback import listed_days
+
+    return listed_days(context, *arguments, **named)
 
 
 @strawberry_django.type(
@@ -208,6 +216,7 @@ class Asset(Keyed, relay.Node):
         "Its share link, open or not, until it is revoked; null when it has none. Needs "
         "assets.share.",
         needs=holding("assets.share"),
+        reads=Related("id", current_links, by="asset_id"),
     )
     def share(self, info: Info) -> ShareLink | None:
         """Return it to who may make it."""
@@ -215,7 +224,8 @@ class Asset(Keyed, relay.Node):
 
     @computed(
         "Its proof of play: how often each reporter showed it on each day, page by page, the "
-        "earliest day first unless `order` says otherwise."
+        "earliest day first unless `order` says otherwise.",
+        reads=Listed(_listed_days, of="asset_id"),
     )
     def playback_days(
         self,
@@ -234,10 +244,12 @@ class Asset(Keyed, relay.Node):
         before: Before = UNSET,
     ) -> Connection[Annotated["PlaybackDay", strawberry.lazy("graph.playback")]] | None:
         """List the days of one asset."""
-        from graph.playback import days_of_asset, page_of_days
+        from graph.playback import page_of_days
 
-        days = days_of_asset(info.context, cast("models.Asset", self).pk, filter)
-        return page_of_days(info, days, order, Window.of(first, after, last, before))
+        listing = _listed_days(info.context, filter, order)
+        days = listing.rows.filter(asset_id=cast("models.Asset", self).pk)
+        window = Window.of(first, after, last, before)
+        return page_of_days(info, replace(listing, rows=days), window)
 
     @computed("The tenant it belongs to.", "tenant", reads=Related("tenant_id", tenants))
     def tenant(self, info: Info) -> Tenant:

@@ -12,11 +12,21 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
-from graph.columns import Keyed, column, computed, query, reading, resolved
+from graph.columns import (
+    Itself,
+    Keyed,
+    Listed,
+    Related,
+    column,
+    computed,
+    query,
+    reading,
+    resolved,
+)
 from graph.connections import (
     After,
     Before,
@@ -28,9 +38,9 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import Context, Info, people
 from graph.enums import OrderDirection, described
-from graph.ids import key_of, read_id
+from graph.ids import GlobalId, key_of, read_id
 from graph.inputs import is_given
 from graph.members import User
 from graph.permissions import holding
@@ -42,6 +52,8 @@ from tenancy.errors import InvalidInput
 from tenancy.tenants import clean_text
 
 MOST_VALUES = 100
+# As UUIDs are written, and no other way.
+_KEY = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 described(
     ActorKind,
@@ -78,42 +90,64 @@ class AuditActor:
 
     row: strawberry.Private[models.AuditEntry]
 
-    @resolved("What they are.")
+    @resolved("What they are.", sql=lambda _: F("actor_kind"))
     def kind(self) -> ActorKind:
         """Return the kind."""
         return ActorKind(self.row.actor_kind)
 
     @resolved(
         "The person, of a token its owner; null where there was none and for somebody who has "
-        "left the tenant."
+        "left the tenant.",
+        reads=Related("user_id", people),
     )
     def user(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User | None", info.context.people.get(self.row.user_id))
 
-    @resolved("The person's id, also of one who has left; null where there was none.")
+    @resolved(
+        "The person's id, also of one who has left; null where there was none.",
+        sql=lambda _: GlobalId(Value("User"), "user_id"),
+    )
     def user_id(self) -> strawberry.ID | None:
         """Return a global id."""
         return _global("User", self.row.user_id)
 
-    @resolved("The `id` of the device, for a player; else null.")
+    @resolved(
+        "The `id` of the device, for a player; else null.",
+        sql=lambda _: GlobalId(Value("Device"), "device_id"),
+    )
     def device_id(self) -> strawberry.ID | None:
         """Return a global id."""
         return _global("Device", self.row.device_id)
 
-    @resolved("The `id` of the API token or the capability; else null.")
+    @resolved(
+        "The `id` of the API token or the capability; else null.",
+        sql=lambda _: GlobalId(
+            Case(
+                When(actor_kind=ActorKind.TOKEN, then=Value("ApiToken")),
+                default=Value("Capability"),
+            ),
+            "token_id",
+        ),
+    )
     def key_id(self) -> strawberry.ID | None:
         """Return a global id."""
         kind = "ApiToken" if self.row.actor_kind == ActorKind.TOKEN else "Capability"
         return _global(kind, self.row.token_id)
 
-    @resolved("What they got in with; null where that is not known.")
+    @resolved(
+        "What they got in with; null where that is not known.",
+        sql=lambda _: Case(When(credential__in=list(Credential), then=F("credential"))),
+    )
     def credential(self) -> Credential | None:
         """Return the credential's kind."""
         known = {one.value: one for one in Credential}
         return known.get(self.row.credential)
 
-    @resolved("The address the request came from: `203.0.113.7`; empty where none did.")
+    @resolved(
+        "The address the request came from: `203.0.113.7`; empty where none did.",
+        sql=lambda _: F("address"),
+    )
     def address(self) -> str:
         """Return the address."""
         return self.row.address
@@ -155,13 +189,18 @@ class AuditEntry(Keyed, relay.Node):
         "are in `before` or `after`, and where the thing has none.",
         "subject",
         "subject_id",
+        sql=lambda _: Case(When(subject_id__regex=_KEY, then=GlobalId(F("subject"), "subject_id"))),
     )
     def subject_id(self) -> strawberry.ID | None:
         """Return a global id."""
         row = cast("models.AuditEntry", self)
         return _global(row.subject, UUID(row.subject_id)) if _is_key(row.subject_id) else None
 
-    @computed("Who did it.", "actor_kind", "user", "device_id", "token_id", "credential", "address")
+    @computed(
+        "Who did it.",
+        *("actor_kind", "user", "device_id", "token_id", "credential", "address"),
+        reads=Itself(),
+    )
     def actor(self) -> AuditActor:
         """Return who did it."""
         return AuditActor(row=cast("models.AuditEntry", self))
@@ -306,6 +345,25 @@ def by_keys(
     return rows
 
 
+def _listed_entries(
+    context: Context,
+    filter: AuditFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+    order: AuditOrder | None = UNSET,
+) -> Listing[models.AuditEntry]:
+    rows = of_tenant(context)
+    if is_given(filter):
+        condition = filter.condition()
+        rows = rows.none() if condition is None else rows.filter(condition)
+    if not is_given(order):
+        order = AuditOrder()
+    return Listing(
+        rows=rows,
+        ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
+        read=partial(_readable, context),
+        meet=partial(_meet, context),
+    )
+
+
 @strawberry.type
 class AuditQueries:
     """The root field of the log."""
@@ -314,6 +372,7 @@ class AuditQueries:
         "Who changed what in the tenant, the latest first, page by page. Needs tenant.audit, which "
         "owners and admins have.",
         needs=holding("tenant.audit"),
+        reads=Listed(_listed_entries),
     )
     def audit_log(
         self,
@@ -330,16 +389,5 @@ class AuditQueries:
         before: Before = UNSET,
     ) -> Connection[AuditEntry] | None:
         """List entries."""
-        context = info.context
-        rows = of_tenant(context)
-        if is_given(filter):
-            condition = filter.condition()
-            rows = rows.none() if condition is None else rows.filter(condition)
-        if not is_given(order):
-            order = AuditOrder()
-        return Listing(
-            rows=rows,
-            ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
-            read=partial(_readable, context),
-            meet=partial(_meet, context),
-        ).page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_entries(info.context, filter, order).page(window, selected(info))

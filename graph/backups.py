@@ -12,12 +12,33 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import BooleanField, Case, Model, Q, QuerySet, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    DateTimeField,
+    Model,
+    Q,
+    QuerySet,
+    TextField,
+    Value,
+    When,
+)
+from django.db.models.functions import Concat
 from strawberry import relay
 
 from assets import backup as backups
 from assets import models, restoring
-from graph.columns import Keyed, column, computed, expression, mutation, query, reading
+from graph.columns import (
+    Keyed,
+    Listed,
+    Related,
+    column,
+    computed,
+    expression,
+    mutation,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -29,7 +50,7 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import Context, Info, people
 from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import is_given
@@ -40,6 +61,18 @@ from graph.selections import Selection, selected
 from tenancy.errors import NotFound
 from tenancy.tenants import clean_text
 
+# Of names in which nothing is to be quoted, which are all that are made here.
+_DOWNLOAD_URL = Case(
+    When(
+        name__regex="^[A-Za-z0-9_.~-]*$",
+        then=Concat(
+            Value("/static_with_mime/"),
+            "name",
+            Value("?mime=application/x-tgz"),
+            output_field=TextField(),
+        ),
+    )
+)
 # Lists begin with what is newest.
 _NEWEST = SortKey("created_at", datetime)
 
@@ -67,13 +100,18 @@ class Backup(Keyed, relay.Node):
         "Where it can be downloaded with the credential of somebody who has assets.import: a path "
         "on the tenant's host.",
         "name",
+        sql=lambda _: _DOWNLOAD_URL,
     )
     def download_url(self) -> str:
         """Return the address that Anthias has for backups, too."""
         name = quote(cast("models.Backup", self).name)
         return f"/static_with_mime/{name}?mime=application/x-tgz"
 
-    @computed("Who made it; null for somebody who has left the tenant.", "created_by")
+    @computed(
+        "Who made it; null for somebody who has left the tenant.",
+        "created_by",
+        reads=Related("created_by_id", people),
+    )
     def created_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.Backup", self).created_by_id))
@@ -112,7 +150,11 @@ class Restore(Keyed, relay.Node):
         ),
     )
 
-    @computed("Who restored it; null for somebody who has left the tenant.", "created_by")
+    @computed(
+        "Who restored it; null for somebody who has left the tenant.",
+        "created_by",
+        reads=Related("created_by_id", people),
+    )
     def created_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.Restore", self).created_by_id))
@@ -122,13 +164,14 @@ def _meet(context: Context, rows: Sequence[Model]) -> None:
     context.people.expect(row.__dict__.get("created_by_id") for row in rows)
 
 
-def _backups(context: Context) -> QuerySet[models.Backup]:
+def backups_of_tenant(context: Context) -> QuerySet[models.Backup]:
     """Return the tenant's backups that are not over; raises PermissionDenied."""
     tenant_id = context.actor.require(backups.PERMISSION)
-    return models.Backup.objects.filter(Q(tenant_id=tenant_id, expires_at__gt=context.now))
+    now = context.bound(lambda one: one.now, DateTimeField())
+    return models.Backup.objects.filter(Q(tenant_id=tenant_id, expires_at__gt=now))
 
 
-def _restores(context: Context) -> QuerySet[models.Restore]:
+def restores_of_tenant(context: Context) -> QuerySet[models.Restore]:
     """Return the tenant's restores; raises PermissionDenied."""
     return models.Restore.objects.filter(tenant_id=context.actor.require(backups.PERMISSION))
 
@@ -137,7 +180,7 @@ def backups_by_keys(
     context: Context, keys: list[UUID], selection: Selection
 ) -> Iterable[models.Backup]:
     """Return the backups of these keys that there are, for `node` and `nodes`."""
-    rows = list(reading(Backup, _backups(context).filter(pk__in=keys), selection, context))
+    rows = list(reading(Backup, backups_of_tenant(context).filter(pk__in=keys), selection, context))
     _meet(context, rows)
     return rows
 
@@ -146,7 +189,9 @@ def restores_by_keys(
     context: Context, keys: list[UUID], selection: Selection
 ) -> Iterable[models.Restore]:
     """Return the restores of these keys that there are, for `node` and `nodes`."""
-    rows = list(reading(Restore, _restores(context).filter(pk__in=keys), selection, context))
+    rows = list(
+        reading(Restore, restores_of_tenant(context).filter(pk__in=keys), selection, context)
+    )
     _meet(context, rows)
     return rows
 
@@ -163,6 +208,14 @@ def _listing(type_: type, rows: QuerySet[Any], context: Context) -> Listing[Any]
     )
 
 
+def _listed_backups(context: Context) -> Listing[models.Backup]:
+    return _listing(Backup, backups_of_tenant(context), context)
+
+
+def _listed_restores(context: Context) -> Listing[models.Restore]:
+    return _listing(Restore, restores_of_tenant(context), context)
+
+
 @strawberry.type
 class BackupQueries:
     """The root fields about backups."""
@@ -170,6 +223,7 @@ class BackupQueries:
     @query(
         "The tenant's backups, newest first, page by page. Needs assets.import.",
         needs=holding("assets.import"),
+        reads=Listed(_listed_backups),
     )
     def backups(
         self,
@@ -180,12 +234,13 @@ class BackupQueries:
         before: Before = strawberry.UNSET,
     ) -> Connection[Backup] | None:
         """List backups."""
-        listing = _listing(Backup, _backups(info.context), info.context)
-        return listing.page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_backups(info.context).page(window, selected(info))
 
     @query(
         "What was restored into the tenant, newest first, page by page. Needs assets.import.",
         needs=holding("assets.import"),
+        reads=Listed(_listed_restores),
     )
     def restores(
         self,
@@ -196,8 +251,8 @@ class BackupQueries:
         before: Before = strawberry.UNSET,
     ) -> Connection[Restore] | None:
         """List restores."""
-        listing = _listing(Restore, _restores(info.context), info.context)
-        return listing.page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_restores(info.context).page(window, selected(info))
 
 
 @strawberry.input(description="How to make a backup.")

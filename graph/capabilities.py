@@ -15,7 +15,7 @@ import strawberry_django
 from django.db.models import QuerySet
 from strawberry import UNSET, relay
 
-from graph.columns import Keyed, column, computed, mutation, query, reading
+from graph.columns import Keyed, Listed, Related, column, computed, mutation, query, reading
 from graph.connections import (
     After,
     Before,
@@ -27,7 +27,7 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import Context, Info, people
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
@@ -55,7 +55,11 @@ class Capability(Keyed, relay.Node):
     created_at: datetime = column("When it was made.")
     revoked_at: datetime | None = column("Since when it opens nothing; null while it does.")
 
-    @computed("Who made it; null for somebody who has left the tenant.", "created_by")
+    @computed(
+        "Who made it; null for somebody who has left the tenant.",
+        "created_by",
+        reads=Related("created_by_id", people),
+    )
     def created_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         row = cast("models.CapabilityKey", self)
@@ -100,6 +104,15 @@ def by_keys(
     return rows
 
 
+def _listed_capabilities(context: Context) -> Listing[models.CapabilityKey]:
+    return Listing(
+        rows=of_tenant(context),
+        ordering=Ordering.of(SORT_KEYS, CapabilityOrderField.CREATED_AT, OrderDirection.ASC),
+        read=partial(_readable, context),
+        meet=partial(_meet, context),
+    )
+
+
 @strawberry.type
 class CapabilityQueries:
     """The root fields about capabilities."""
@@ -108,6 +121,7 @@ class CapabilityQueries:
         "The tenant's capability addresses, revoked ones too, page by page in the order they were "
         "made. Needs tenant.settings.",
         needs=holding("tenant.settings"),
+        reads=Listed(_listed_capabilities),
     )
     def capabilities(
         self,
@@ -118,13 +132,8 @@ class CapabilityQueries:
         before: Before = UNSET,
     ) -> Connection[Capability] | None:
         """List capabilities."""
-        context = info.context
-        return Listing(
-            rows=of_tenant(context),
-            ordering=Ordering.of(SORT_KEYS, CapabilityOrderField.CREATED_AT, OrderDirection.ASC),
-            read=partial(_readable, context),
-            meet=partial(_meet, context),
-        ).page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_capabilities(info.context).page(window, selected(info))
 
 
 @strawberry.input(description="A new capability address.")

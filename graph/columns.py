@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import strawberry
 import strawberry_django
 from django.db import transaction
-from django.db.models import Expression, Model, QuerySet
+from django.db.models import Model, QuerySet
+from django.db.models.expressions import Combinable
 from graphql import FieldNode
 from strawberry.types.base import get_object_definition
 from strawberry.utils.str_converters import to_camel_case
 from strawberry_django.fields.field import StrawberryDjangoField
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from graph.connections import Listing
     from graph.context import Context, Info
     from graph.permissions import Needs
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 ModelT = TypeVar("ModelT", bound=Model)
 ResolverT = TypeVar("ResolverT", bound=Callable[..., Any])
 # What gives a field its value: made per operation, because "now" and the time zone are part of it.
-ExpressionOf = Callable[["Context"], Expression]
+ExpressionOf = Callable[["Context"], Combinable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,14 @@ class Related:
 class Listed:
     """A field that is a page of a listing.
 
-    `listing(context, **arguments)` is given the field's arguments but for those of the page.
+    `listing(context, **arguments)` is given the field's arguments but for those of the page. `of`
+    names the column of the listing by which only those of the object's own row are on the page.
     `inside` says that the list is the entered tenant's, and refused of every other.
     """
 
     listing: Callable[..., Listing[Any]]
     inside: bool = False
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,57 @@ class Found:
     rows: Callable[..., QuerySet[Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Refetched:
+    """A field that is whatever its one argument names: of an id, or of each of several.
+
+    `named(argument)` gives the type and the key of each; `rows[type](context)` has those that
+    there are for whoever asks.
+    """
+
+    rows: Mapping[str, Callable[..., QuerySet[Any]]]
+    named: Callable[[Any], list[tuple[str, UUID | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """A field that is a list of all `rows(context)`, in their order."""
+
+    rows: Callable[..., QuerySet[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Itself:
+    """A field that is the same row once more, as an object of another type.
+
+    `with_` gives expressions that the fields of that type refer to by name. `inside` says that it
+    is the entered tenant's, and refused of every other.
+    """
+
+    with_: Callable[..., Mapping[str, Any]] | None = None
+    inside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """A field that is one object of aggregates over all of `rows(context, **arguments)`."""
+
+    rows: Callable[..., QuerySet[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A field whose value follows from what the actor may do: `value(context, **arguments)`.
+
+    `inside` says that it is told in the entered tenant, and asked anew of every other.
+    """
+
+    value: Callable[..., Any]
+    inside: bool = False
+
+
 # How a field can be read in SQL that does not read a column or an expression of its own.
-Reads = Related | Listed | Found
+Reads = Related | Listed | Found | Refetched | Every | Itself | Summed | Told
 
 
 class Column(StrawberryDjangoField):
@@ -135,10 +189,28 @@ def computed(
     return cast("Callable[[ResolverT], ResolverT]", made)
 
 
-def resolved(description: str, *, needs: Needs | None = None) -> Callable[[ResolverT], ResolverT]:
-    """Declare a field, of a type that is no model's, by its resolver."""
-    made: Any = strawberry.field(description=description, metadata={"needs": needs})
+def resolved(
+    description: str,
+    *,
+    needs: Needs | None = None,
+    reads: Reads | None = None,
+    sql: ExpressionOf | None = None,
+) -> Callable[[ResolverT], ResolverT]:
+    """Declare a field, of a type that is no model's, by its resolver.
+
+    `reads` and `sql` as in `computed`, of the row that the object is made from.
+    """
+    metadata = {"needs": needs, "reads": reads, "sql": sql}
+    made: Any = strawberry.field(description=description, metadata=metadata)
     return cast("Callable[[ResolverT], ResolverT]", made)
+
+
+def part(description: str, *, sql: ExpressionOf) -> Any:
+    """Declare a field, of a type that is no model's, that whoever makes the object fills in.
+
+    `sql` says the same of the row that the object is made from.
+    """
+    return strawberry.field(description=description, metadata={"sql": sql})
 
 
 def query(

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import strawberry
 from django.db.models import Field, Model, QuerySet, Value
+from django.db.models.sql.datastructures import BaseTable
 
 from assets.sharing import current_links
 from tenancy.models import Membership, Tenant, TenantSettings, User
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
     from tenancy.actors import Actor
     from tenancy.middleware import SignateRequest
 
-# As the look-up across tenants tells them: every one of one's own that opens something.
-MY_MEMBERSHIPS = (
-    "SELECT id, tenant_id, user_id, role, permissions, is_active, joined_at, last_access "
-    "FROM my_memberships()"
-)
 ModelT = TypeVar("ModelT", bound=Model)
 
 
@@ -97,6 +93,22 @@ def tenants() -> QuerySet[Tenant]:
     return Tenant.objects.all()
 
 
+class _MyMemberships(BaseTable):
+    """What the look-up across tenants tells, where a statement has the table of memberships."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return the call, under the table's name."""
+        del connection
+        return f"my_memberships() {compiler.quote_name_unless_alias(self.table_alias)}", ()
+
+
+def my_memberships() -> QuerySet[Membership]:
+    """Return one's own memberships that open something, in all tenants, oldest first."""
+    rows = Membership.objects.order_by("id")
+    rows.query.base_table_class = _MyMemberships
+    return rows
+
+
 @dataclass
 class Context:
     """One operation's context; `now` is its only clock, in UTC."""
@@ -131,7 +143,7 @@ class Context:
     @cached_property
     def _permissions(self) -> dict[UUID, frozenset[str]]:
         """What the actor may do in each tenant they belong to, by its key."""
-        rows = Membership.objects.raw(MY_MEMBERSHIPS) if self.actor.user_id else []
+        rows = my_memberships() if self.actor.user_id else Membership.objects.none()
         found = {row.tenant_id: granted(row.role, row.permissions) for row in rows if row.is_active}
         if self.actor.tenant_id is not None:
             # A token may hold less than its person, and an operator is no member.

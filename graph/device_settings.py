@@ -3,8 +3,31 @@
 The names, rules and defaults are tenancy.device_settings'.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import strawberry
+from django.db.models import (
+    BooleanField,
+    Case,
+    Expression,
+    F,
+    IntegerField,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce
 from strawberry import UNSET
+
+from graph.columns import part
+from graph.context import Context
+from tenancy.device_settings import DEFAULTS, UTC_NAME
+from tenancy.models import TenantSettings
+
+_FIELDS: dict[type, Any] = {bool: BooleanField(), int: IntegerField(), str: TextField()}
 
 _TEXTS = {
     "player_name": "What the player calls itself; empty when it has no name of its own.",
@@ -32,32 +55,69 @@ _TEXTS = {
 }
 
 
+def _wanted(name: str) -> Any:
+    return part(_TEXTS[name], sql=lambda _: F(f"wanted_{name}"))
+
+
+def _own(column: str, name: str) -> Expression:
+    """Return what a document says of a setting, null where it says nothing."""
+    return Cast(KT(f"{column}__{name}"), _FIELDS[type(DEFAULTS[name])])
+
+
+def wanted_by_tenant() -> dict[str, Any]:
+    """Return what assets.player_settings.defaults_of says of a tenant's settings, as SQL."""
+    wanted: dict[str, Any] = {
+        f"wanted_{name}": Coalesce(
+            _own("device_settings", name), Value(default), output_field=_FIELDS[type(default)]
+        )
+        for name, default in DEFAULTS.items()
+    }
+    wanted["wanted_timezone"] = Case(
+        When(timezone=UTC_NAME, device_settings__timezone=UTC_NAME, then=Value(UTC_NAME)),
+        When(timezone=UTC_NAME, then=Value("")),
+        default=F("timezone"),
+        output_field=TextField(),
+    )
+    wanted["wanted_default_duration"] = F("default_asset_duration")
+    return wanted
+
+
+def wanted_by_device(context: Context) -> Mapping[str, Any]:
+    """Return what assets.player_settings.settings_of says of a device, as SQL."""
+    defaults = TenantSettings.objects.filter(tenant_id=context.actor.entered())
+    defaults = defaults.annotate(**wanted_by_tenant())
+    return {
+        f"wanted_{name}": Coalesce(
+            _own("settings", name),
+            Subquery(defaults.values(f"wanted_{name}")[:1]),
+            output_field=_FIELDS[type(default)],
+        )
+        for name, default in DEFAULTS.items()
+    }
+
+
 @strawberry.type(description="How a player wants things, by the names of Anthias's settings.")
 class DeviceSettings:
     """A complete document, whoever's."""
 
-    player_name: str = strawberry.field(description=_TEXTS["player_name"])
-    audio_output: str = strawberry.field(description=_TEXTS["audio_output"])
-    default_duration: int = strawberry.field(description=_TEXTS["default_duration"])
-    default_streaming_duration: int = strawberry.field(
-        description=_TEXTS["default_streaming_duration"]
-    )
-    date_format: str = strawberry.field(description=_TEXTS["date_format"])
-    timezone: str = strawberry.field(description=_TEXTS["timezone"])
-    show_splash: bool = strawberry.field(description=_TEXTS["show_splash"])
-    default_assets: bool = strawberry.field(description=_TEXTS["default_assets"])
-    shuffle_playlist: bool = strawberry.field(description=_TEXTS["shuffle_playlist"])
-    use_24_hour_clock: bool = strawberry.field(description=_TEXTS["use_24_hour_clock"])
-    debug_logging: bool = strawberry.field(description=_TEXTS["debug_logging"])
-    prefer_dark_mode: bool = strawberry.field(description=_TEXTS["prefer_dark_mode"])
-    verify_ssl: bool = strawberry.field(description=_TEXTS["verify_ssl"])
-    screen_rotation: int = strawberry.field(description=_TEXTS["screen_rotation"])
-    display_power_schedule_enabled: bool = strawberry.field(
-        description=_TEXTS["display_power_schedule_enabled"]
-    )
-    display_power_on_time: str = strawberry.field(description=_TEXTS["display_power_on_time"])
-    display_power_off_time: str = strawberry.field(description=_TEXTS["display_power_off_time"])
-    display_power_days: str = strawberry.field(description=_TEXTS["display_power_days"])
+    player_name: str = _wanted("player_name")
+    audio_output: str = _wanted("audio_output")
+    default_duration: int = _wanted("default_duration")
+    default_streaming_duration: int = _wanted("default_streaming_duration")
+    date_format: str = _wanted("date_format")
+    timezone: str = _wanted("timezone")
+    show_splash: bool = _wanted("show_splash")
+    default_assets: bool = _wanted("default_assets")
+    shuffle_playlist: bool = _wanted("shuffle_playlist")
+    use_24_hour_clock: bool = _wanted("use_24_hour_clock")
+    debug_logging: bool = _wanted("debug_logging")
+    prefer_dark_mode: bool = _wanted("prefer_dark_mode")
+    verify_ssl: bool = _wanted("verify_ssl")
+    screen_rotation: int = _wanted("screen_rotation")
+    display_power_schedule_enabled: bool = _wanted("display_power_schedule_enabled")
+    display_power_on_time: str = _wanted("display_power_on_time")
+    display_power_off_time: str = _wanted("display_power_off_time")
+    display_power_days: str = _wanted("display_power_days")
 
 
 @strawberry.input(

@@ -13,12 +13,24 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
+from django.db.models import BooleanField, Case, DateTimeField, Q, QuerySet, UUIDField, Value, When
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
 from assets.player_settings import settings_of
-from graph.columns import Keyed, column, computed, expression, mutation, query, reading
+from graph.columns import (
+    Found,
+    Itself,
+    Keyed,
+    Listed,
+    Related,
+    column,
+    computed,
+    expression,
+    mutation,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -30,8 +42,8 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
-from graph.device_settings import DeviceSettings
+from graph.context import Context, Info, people
+from graph.device_settings import DeviceSettings, wanted_by_device
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
@@ -40,9 +52,13 @@ from graph.members import User
 from graph.permissions import holding
 from graph.selections import Selection, selected
 from tenancy import devices, models
-from tenancy.devices import ONLINE_SECONDS, online_q
+from tenancy.devices import ONLINE_SECONDS, heard_of_since, online_since
 from tenancy.errors import NotFound
 from tenancy.tags import clean_tags
+
+
+def _is_online(context: Context) -> Q:
+    return heard_of_since(context.bound(lambda one: online_since(one.now), DateTimeField()))
 
 
 @strawberry_django.type(
@@ -69,7 +85,7 @@ class Device(Keyed, relay.Node):
     is_online: bool = expression(
         f"Whether it has been heard of in the last {ONLINE_SECONDS} seconds.",
         lambda context: Case(
-            When(online_q(context.now), then=Value(True)),
+            When(_is_online(context), then=Value(True)),
             default=Value(False),
             output_field=BooleanField(),
         ),
@@ -91,13 +107,18 @@ class Device(Keyed, relay.Node):
         "How it wants things: its own settings over the tenant's defaults "
         "(`tenant.settings.deviceSettings`). Changed by `updateDeviceSettings`.",
         "settings",
+        reads=Itself(with_=wanted_by_device),
     )
     def settings(self, info: Info) -> DeviceSettings:
         """Return its settings, complete."""
         found = settings_of(info.context.settings, cast("models.Device", self))
         return DeviceSettings(**found)
 
-    @computed("Who registered it; null for somebody who has left the tenant.", "created_by")
+    @computed(
+        "Who registered it; null for somebody who has left the tenant.",
+        "created_by",
+        reads=Related("created_by_id", people),
+    )
     def created_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.Device", self).created_by_id))
@@ -159,7 +180,7 @@ class DeviceFilter:
         if is_given(self.is_revoked):
             condition &= Q(revoked_at__isnull=not self.is_revoked)
         if is_given(self.is_online):
-            online = online_q(context.now)
+            online = _is_online(context)
             condition &= online if self.is_online else ~online
         if is_given(self.tag):
             condition &= Q(tags__contains=clean_tags([self.tag]))
@@ -188,6 +209,28 @@ def by_keys(context: Context, keys: list[UUID], selection: Selection) -> Iterabl
     return rows
 
 
+def _named(context: Context, id: str) -> QuerySet[models.Device]:  # noqa: A002 -- the argument's name
+    key = context.made(lambda text: key_of(text, "Device", "id"), id, UUIDField())
+    return of_tenant(context).filter(pk=key)
+
+
+def _listed_devices(
+    context: Context,
+    filter: DeviceFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+    order: DeviceOrder | None = UNSET,
+) -> Listing[models.Device]:
+    rows = of_tenant(context)
+    if is_given(filter):
+        rows = rows.filter(filter.condition(context))
+    order = order if is_given(order) else DeviceOrder(field=DeviceOrderField.CREATED_AT)
+    return Listing(
+        rows=rows,
+        ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
+        read=partial(_readable, context),
+        meet=partial(_meet, context),
+    )
+
+
 @strawberry.type
 class DeviceQueries:
     """The root fields about devices."""
@@ -195,6 +238,7 @@ class DeviceQueries:
     @query(
         "One device of the tenant; null when it has none of this id. Needs devices.view.",
         needs=holding("devices.view"),
+        reads=Found(_named),
     )
     def device(
         self,
@@ -208,7 +252,11 @@ class DeviceQueries:
         found = by_keys(info.context, [key] if key else [], selected(info))
         return cast("Device | None", next(iter(found), None))
 
-    @query("The tenant's devices, page by page. Needs devices.view.", needs=holding("devices.view"))
+    @query(
+        "The tenant's devices, page by page. Needs devices.view.",
+        needs=holding("devices.view"),
+        reads=Listed(_listed_devices),
+    )
     def devices(
         self,
         info: Info,
@@ -224,17 +272,8 @@ class DeviceQueries:
         before: Before = UNSET,
     ) -> Connection[Device] | None:
         """List devices."""
-        context = info.context
-        rows = of_tenant(context)
-        if is_given(filter):
-            rows = rows.filter(filter.condition(context))
-        order = order if is_given(order) else DeviceOrder(field=DeviceOrderField.CREATED_AT)
-        return Listing(
-            rows=rows,
-            ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
-            read=partial(_readable, context),
-            meet=partial(_meet, context),
-        ).page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_devices(info.context, filter, order).page(window, selected(info))
 
 
 _NAME = "What people call it: 1 to 255 characters."

@@ -1,9 +1,21 @@
 """What a tenant puts into its DNS, as GraphQL shows it."""
 
 import strawberry
+from django.db.models import BooleanField, Case, Q, QuerySet, TextField, Value, When
+from django.db.models.functions import Coalesce, Concat, NullIf
 
+from graph.columns import part
 from tenancy import models
-from tenancy.domains import challenge_of
+from tenancy.domains import PREFIX, challenge_of
+
+# As `challenge_of` says it of a row.
+_DOMAIN = Coalesce(NullIf("requested_domain", Value("")), "domain", output_field=TextField())
+
+
+def challenged() -> QuerySet[models.Tenant]:
+    """Return the tenants that have something to prove."""
+    rows = models.Tenant.objects.alias(proving=_DOMAIN)
+    return rows.filter(proving__gt="", domain_token__gt="")
 
 
 @strawberry.type(
@@ -15,13 +27,22 @@ from tenancy.domains import challenge_of
 class DomainChallenge:
     """`tenancy.domains.Challenge`."""
 
-    domain: str = strawberry.field(description="The domain: `screens.example.com`.")
-    record_name: str = strawberry.field(
-        description="The name of the TXT record: `_signate-challenge.screens.example.com`."
+    domain: str = part("The domain: `screens.example.com`.", sql=lambda _: _DOMAIN)
+    record_name: str = part(
+        "The name of the TXT record: `_signate-challenge.screens.example.com`.",
+        sql=lambda _: Concat(Value(f"{PREFIX}."), _DOMAIN, output_field=TextField()),
     )
-    record_value: str = strawberry.field(description="Its text: `signate=…`.")
-    is_verified: bool = strawberry.field(
-        description="Whether it was found, and the domain opens the tenant."
+    record_value: str = part(
+        "Its text: `signate=…`.",
+        sql=lambda _: Concat(Value("signate="), "domain_token", output_field=TextField()),
+    )
+    is_verified: bool = part(
+        "Whether it was found, and the domain opens the tenant.",
+        sql=lambda _: Case(
+            When(Q(domain=_DOMAIN, domain_verified_at__isnull=False), then=Value(True)),
+            default=Value(False),
+            output_field=BooleanField(),
+        ),
     )
 
 

@@ -8,9 +8,20 @@ import base64
 import re
 from uuid import UUID
 
+from django.db.models import Func, TextField
+
 from tenancy.errors import InvalidInput
 
 _ID = re.compile(r"([A-Za-z]\w*):(.*)\Z", re.ASCII)
+
+
+class GlobalId(Func):
+    """The id of a type and a key, made by PostgreSQL; null where there is no key."""
+
+    template = r"translate(encode(convert_to(%(expressions)s::text, 'UTF8'), 'base64'), E'\n', '')"
+    arg_joiner = " || ':' || "
+    arity = 2
+    output_field = TextField()
 
 
 def read_id(text: str, *field: str) -> tuple[str, UUID | None]:

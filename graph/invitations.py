@@ -12,10 +12,20 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import Case, CharField, F, QuerySet, Value, When
+from django.db.models import Case, CharField, DateTimeField, F, QuerySet, Value, When
 from strawberry import UNSET, relay
 
-from graph.columns import Keyed, column, computed, expression, mutation, query, reading
+from graph.columns import (
+    Keyed,
+    Listed,
+    Related,
+    column,
+    computed,
+    expression,
+    mutation,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -27,7 +37,7 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import Context, Info, people
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
@@ -57,7 +67,7 @@ def _status(context: Context) -> Case:
     return Case(
         When(
             state=InvitationStatus.PENDING,
-            expires_at__lte=context.now,
+            expires_at__lte=context.bound(lambda one: one.now, DateTimeField()),
             then=Value(InvitationStatus.EXPIRED.value),
         ),
         default=F("state"),
@@ -90,7 +100,11 @@ class Invitation(Keyed, relay.Node):
         "When it was accepted, declined or revoked; null for a pending or expired one."
     )
 
-    @computed("Who made it; null for somebody who has left the tenant.", "invited_by")
+    @computed(
+        "Who made it; null for somebody who has left the tenant.",
+        "invited_by",
+        reads=Related("invited_by_id", people),
+    )
     def invited_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         row = cast("models.Invitation", self)
@@ -188,6 +202,24 @@ def by_keys(
     return rows
 
 
+def _listed_invitations(
+    context: Context,
+    filter: InvitationFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+    order: InvitationOrder | None = UNSET,
+) -> Listing[models.Invitation]:
+    rows = of_tenant(context)
+    if is_given(filter) and is_given(filter.status):
+        rows = rows.annotate(stands=_status(context)).filter(stands__in=filter.status)
+    if not is_given(order):
+        order = InvitationOrder(field=InvitationOrderField.CREATED_AT)
+    return Listing(
+        rows=rows,
+        ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
+        read=partial(_readable, context),
+        meet=partial(_meet, context),
+    )
+
+
 @strawberry.type
 class InvitationQueries:
     """The root fields about invitations."""
@@ -196,6 +228,7 @@ class InvitationQueries:
         "The tenant's invitations, those that have ended too, page by page in the order they were "
         "made unless `order` says otherwise. Needs users.view.",
         needs=holding("users.view"),
+        reads=Listed(_listed_invitations),
     )
     def invitations(
         self,
@@ -212,18 +245,8 @@ class InvitationQueries:
         before: Before = UNSET,
     ) -> Connection[Invitation] | None:
         """List invitations."""
-        context = info.context
-        rows = of_tenant(context)
-        if is_given(filter) and is_given(filter.status):
-            rows = rows.annotate(stands=_status(context)).filter(stands__in=filter.status)
-        if not is_given(order):
-            order = InvitationOrder(field=InvitationOrderField.CREATED_AT)
-        return Listing(
-            rows=rows,
-            ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
-            read=partial(_readable, context),
-            meet=partial(_meet, context),
-        ).page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_invitations(info.context, filter, order).page(window, selected(info))
 
     @query(
         "What the token of an invitation offers; null for one that is over, or that there is none "

@@ -16,9 +16,11 @@ import strawberry
 import strawberry_django
 from django.db.models import (
     Case,
+    Exists,
     Expression,
     ExpressionWrapper,
     F,
+    OuterRef,
     Q,
     QuerySet,
     TextField,
@@ -30,9 +32,12 @@ from strawberry import UNSET, relay
 from assets.search import MAX_NEEDLE
 from graph.accounts import AccountFields
 from graph.columns import (
+    Every,
+    Found,
     Keyed,
     Listed,
     Related,
+    Told,
     column,
     computed,
     query,
@@ -50,7 +55,7 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import MY_MEMBERSHIPS, Context, Info, people, tenants
+from graph.context import Context, Info, my_memberships, people, tenants
 from graph.enums import OrderDirection, described
 from graph.inputs import is_given
 from graph.permissions import ACCOUNT, holding
@@ -199,9 +204,11 @@ def _found_by(text: str) -> Q:
         text = clean_text(text).strip()
     except InvalidInput as error:
         raise InvalidInput(error.message, field=field) from None
-    # A tenant has few members: their rows are read by its index, and looked at one by one.
+    # A tenant has few members: their rows are read by its index, and looked at one by one. In a
+    # sub-select, so that it is a condition on memberships wherever those come from.
     names = ("username", "first_name", "last_name", "email")
-    return reduce(or_, (Q(**{f"user__{name}__icontains": text}) for name in names))
+    found = reduce(or_, (Q(**{f"{name}__icontains": text}) for name in names))
+    return Q(Exists(models.User.objects.filter(found, pk=OuterRef("user_id"))))
 
 
 def readable(
@@ -220,13 +227,18 @@ def meet(context: Context, rows: Sequence[models.Membership]) -> None:
     context.tenants.expect(row.__dict__.get("tenant_id") for row in rows)
 
 
+def of_tenant(context: Context) -> QuerySet[models.Membership]:
+    """Return the entered tenant's memberships; raises PermissionDenied without users.view."""
+    return models.Membership.objects.filter(tenant_id=context.actor.require("users.view"))
+
+
 def listed_memberships(
     context: Context,
     filter: MembershipFilter | None = UNSET,  # noqa: A002 -- as the argument is called
     order: MembershipOrder | None = UNSET,
 ) -> Listing[models.Membership]:
     """Return the list of the entered tenant's memberships; raises PermissionDenied."""
-    rows = models.Membership.objects.filter(tenant_id=context.actor.require("users.view"))
+    rows = of_tenant(context)
     if is_given(filter):
         rows = filter.narrow(rows)
     if not is_given(order):
@@ -268,55 +280,70 @@ def users_by_keys(
     return [row for key in keys if (row := context.people.get(key)) is not None]
 
 
+def oneself(context: Context) -> QuerySet[models.User]:
+    """Return whoever asks, or nobody where a credential is no person's."""
+    return people().filter(pk=context.bound(lambda one: one.actor.user_id, UUIDField()))
+
+
+def _own(context: Context) -> QuerySet[models.Membership]:
+    key = context.bound(lambda one: one.actor.membership_id, UUIDField())
+    return models.Membership.objects.filter(pk=key)
+
+
 @strawberry.type(description="Whoever asks: you.")
-class Viewer(AccountFields, relay.Node):
+class Viewer(AccountFields, Keyed, relay.Node):
     """The signed-in person, in the entered tenant if there is one."""
 
     row: strawberry.Private[models.User]
 
-    @classmethod
-    def resolve_id(cls, root: "Viewer", *, info: Info) -> str:
-        """Return the person's key."""
-        del info
-        return str(root.row.pk)
+    @property
+    def pk(self) -> UUID:
+        """The person's key."""
+        return self.row.pk
 
-    @resolved("The name you sign in with.")
+    @resolved("The name you sign in with.", sql=lambda _: F("username"))
     def username(self) -> str:
         """Return it."""
         return self.row.username
 
-    @resolved("Your e-mail address; empty where you gave none.")
+    @resolved("Your e-mail address; empty where you gave none.", sql=lambda _: F("email"))
     def email(self) -> str:
         """Return it."""
         return self.row.email
 
     @resolved(
         "The tenants you belong to and may enter, oldest membership first. All of them, "
-        "whatever tenant you are in: use it to choose one."
+        "whatever tenant you are in: use it to choose one.",
+        reads=Every(lambda _: my_memberships()),
     )
     def memberships(self, info: Info) -> list[Membership]:
         """Return one's own memberships, as the look-up across tenants tells them."""
         context = info.context
-        rows = list(models.Membership.objects.raw(MY_MEMBERSHIPS))
+        rows = list(my_memberships())
         context.people.put(self.row)
         meet(context, rows)
         return cast("list[Membership]", rows)
 
-    @resolved("Your membership in the tenant you are in; null when you are in none.")
+    @resolved(
+        "Your membership in the tenant you are in; null when you are in none.", reads=Found(_own)
+    )
     def membership(self, info: Info) -> Membership | None:
         """Return the entered tenant's membership."""
         return cast("Membership | None", info.context.membership)
 
     @resolved(
         "What you may do in the tenant you are in, one name each, sorted: "
-        '`["assets.view", "layouts.view"]`. Empty when you are in none.'
+        '`["assets.view", "layouts.view"]`. Empty when you are in none.',
+        reads=Told(lambda context: sorted(context.actor.permissions)),
     )
     def permissions(self, info: Info) -> list[str]:
         """Return the actor's permissions."""
         return sorted(info.context.actor.permissions)
 
     @resolved(
-        "Whether you hold a permission in the tenant you are in; false for names there are none of."
+        "Whether you hold a permission in the tenant you are in; false for names there are none "
+        "of.",
+        reads=Told(lambda context, permission: context.actor.can(permission)),
     )
     def can(
         self,
@@ -351,6 +378,7 @@ class MemberQueries:
     @query(
         "You, or whose API token it is. Works without a tenant.",
         needs=ACCOUNT,
+        reads=Found(oneself),
     )
     def me(self, info: Info) -> Viewer:
         """Return who asks."""

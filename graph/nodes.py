@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 import strawberry
+from django.db.models import QuerySet
 from strawberry import relay
 
 from graph import (
@@ -25,8 +26,9 @@ from graph import (
     tokens,
     uploads,
 )
-from graph.columns import query
-from graph.context import Context, Info
+from graph.columns import Refetched, query
+from graph.context import Context, Info, people
+from graph.context import tenants as tenants_known
 from graph.ids import read_id
 from graph.permissions import Needs
 from graph.selections import Selection, selected
@@ -52,6 +54,35 @@ READERS: dict[str, Callable[[Context, list[UUID], Selection], Iterable[Any]]] = 
     "UserSession": accounts.by_keys,
     "Viewer": members.viewers_by_keys,
 }
+# The same rows for whoever reads a whole operation in one statement. Where it depends on the keys
+# whether it is refused, that is refused here which others may be told.
+ROWS: dict[str, Callable[[Context], QuerySet[Any]]] = {
+    "ApiToken": tokens.visible,
+    "Asset": assets.of_tenant,
+    "AuditEntry": audit.of_tenant,
+    "Backup": backups.backups_of_tenant,
+    "Capability": capabilities.of_tenant,
+    "Device": devices.of_tenant,
+    "Invitation": invitations.of_tenant,
+    "Membership": members.of_tenant,
+    "PlaybackDay": playback.of_tenant,
+    "Restore": backups.restores_of_tenant,
+    "Tenant": lambda _: tenants_known(),
+    "TenantSettings": tenants.settings_of_tenant,
+    "UploadSession": uploads.of_tenant,
+    "User": lambda _: people(),
+    "UserSession": accounts.live_sessions,
+    "Viewer": members.oneself,
+}
+
+
+def _named(ids: str | list[str]) -> list[tuple[str, UUID | None]]:
+    """Return what an id names, or each of several; raises InvalidInput."""
+    if isinstance(ids, str):
+        return [read_id(ids, "id")]
+    if len(ids) > MAX_NODES:
+        raise InvalidInput(f"Ask for {MAX_NODES} ids at most.", field=("ids",))
+    return [read_id(text, "ids", str(place)) for place, text in enumerate(ids)]
 
 
 def _read(info: Info, ids: list[tuple[str, UUID | None]]) -> list[Any]:
@@ -63,8 +94,7 @@ def _read(info: Info, ids: list[tuple[str, UUID | None]]) -> list[Any]:
             continue
         keys = list(dict.fromkeys(key for of, key in ids if of == name and key is not None))
         for row in reader(info.context, keys, selected(info)):
-            key = row.row.pk if isinstance(row, members.Viewer) else row.pk
-            found[name, key] = row
+            found[name, row.pk] = row
     return [found.get(one) for one in ids]
 
 
@@ -75,6 +105,7 @@ class NodeQueries:
     @query(
         "Whatever has this id; null when there is nothing of that id for you.",
         needs=Needs(also="what the field of that type needs: null without it"),
+        reads=Refetched(ROWS, _named),
     )
     def node(
         self,
@@ -84,12 +115,13 @@ class NodeQueries:
         ],
     ) -> relay.Node | None:
         """Read one thing."""
-        return cast("relay.Node | None", _read(info, [read_id(id, "id")])[0])
+        return cast("relay.Node | None", _read(info, _named(id))[0])
 
     @query(
         "Whatever has these ids, in their order; null in each place where there is nothing of "
         "that id for you. 100 ids at most.",
         needs=Needs(also="what the fields of those types need: null without it"),
+        reads=Refetched(ROWS, _named),
     )
     def nodes(
         self,
@@ -99,7 +131,4 @@ class NodeQueries:
         ],
     ) -> list[relay.Node | None]:
         """Read many things, one statement per type."""
-        if len(ids) > MAX_NODES:
-            raise InvalidInput(f"Ask for {MAX_NODES} ids at most.", field=("ids",))
-        parsed = [read_id(text, "ids", str(place)) for place, text in enumerate(ids)]
-        return _read(info, parsed)
+        return _read(info, _named(list(ids)))

@@ -5,6 +5,7 @@ every filter that is offered has its index, which is why there are no more of th
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from enum import StrEnum
 from functools import partial
@@ -20,7 +21,18 @@ from assets import models, playback
 from assets.models import Reporter
 from graph import assets
 from graph.assets import Asset
-from graph.columns import Keyed, column, computed, mutation, query, reading
+from graph.columns import (
+    Keyed,
+    Listed,
+    Related,
+    Summed,
+    column,
+    computed,
+    mutation,
+    part,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -62,7 +74,11 @@ class PlaybackDay(Keyed, relay.Node):
     seconds: BigInt = column("For how long it was shown on that day in all, in seconds.")
     last_played_at: datetime = column("When it was last shown on that day.")
 
-    @computed("What was shown; null when it is being removed at this very moment.", "asset")
+    @computed(
+        "What was shown; null when it is being removed at this very moment.",
+        "asset",
+        reads=Related("asset_id", models.Asset.objects.all),
+    )
     def asset(self) -> Asset | None:
         """Return what `meet` read for the whole page."""
         return cast("Asset | None", self.__dict__["shown"])
@@ -120,6 +136,10 @@ class AssetPlaybackFilter:
             condition &= Q(day__lte=self.to)
         return condition
 
+    def rows(self, context: Context) -> QuerySet[models.PlaybackDay]:
+        """Return what meets the filter; raises PermissionDenied."""
+        return of_tenant(context).filter(self.condition())
+
 
 @strawberry.input(
     description=(
@@ -139,7 +159,7 @@ class PlaybackDayFilter(AssetPlaybackFilter):
 
     def rows(self, context: Context) -> QuerySet[models.PlaybackDay]:
         """Return what meets the filter; raises PermissionDenied, InvalidInput."""
-        rows = of_tenant(context).filter(self.condition())
+        rows = super().rows(context)
         if not is_given(self.asset) and not is_given(self.asset_id):
             return rows
         key = self._asset(context)
@@ -159,27 +179,27 @@ class PlaybackDayFilter(AssetPlaybackFilter):
         return rows.values_list("pk", flat=True).first()
 
 
+SUMS = {
+    "plays": Sum("plays", default=0),
+    "seconds": Sum("seconds", default=0),
+    "assets": Count("asset_id", distinct=True),
+    "days": Count("day", distinct=True),
+}
+
+
 @strawberry.type(description="Proof of play, added up.")
 class PlaybackSummary:
     """Sums over what meets a filter."""
 
-    plays: BigInt = strawberry.field(description="How often something was shown.")
-    seconds: BigInt = strawberry.field(description="For how long in all, in seconds.")
-    assets: int = strawberry.field(description="How many different assets were shown.")
-    days: int = strawberry.field(description="On how many different days.")
+    plays: BigInt = part("How often something was shown.", sql=lambda _: SUMS["plays"])
+    seconds: BigInt = part("For how long in all, in seconds.", sql=lambda _: SUMS["seconds"])
+    assets: int = part("How many different assets were shown.", sql=lambda _: SUMS["assets"])
+    days: int = part("On how many different days.", sql=lambda _: SUMS["days"])
 
 
 def of_tenant(context: Context) -> QuerySet[models.PlaybackDay]:
     """Return the entered tenant's proof of play; raises PermissionDenied without assets.view."""
     return models.PlaybackDay.objects.filter(tenant_id=context.actor.require("assets.view"))
-
-
-def days_of_asset(
-    context: Context, asset: UUID, filter_: AssetPlaybackFilter | None
-) -> QuerySet[models.PlaybackDay]:
-    """Return the proof of play of one asset; raises PermissionDenied without assets.view."""
-    rows = of_tenant(context).filter(asset_id=asset)
-    return rows.filter(filter_.condition()) if is_given(filter_) else rows
 
 
 def readable(
@@ -208,21 +228,35 @@ def by_keys(
     return rows
 
 
-def page_of_days(
-    info: Info,
-    rows: QuerySet[models.PlaybackDay],
-    order: PlaybackDayOrder | None,
-    window: Window,
-) -> Connection[PlaybackDay]:
-    """Return a page of proof of play."""
+def _rows(
+    context: Context,
+    filter: AssetPlaybackFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+) -> QuerySet[models.PlaybackDay]:
+    return filter.rows(context) if is_given(filter) else of_tenant(context)
+
+
+def listed_days(
+    context: Context,
+    filter: AssetPlaybackFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+    order: PlaybackDayOrder | None = UNSET,
+) -> Listing[models.PlaybackDay]:
+    """Return the list of proof of play; raises PermissionDenied, InvalidInput."""
     order = order if is_given(order) else PlaybackDayOrder(field=PlaybackDayOrderField.DAY)
-    selection = selected(info)
     return Listing(
-        rows=rows,
+        rows=_rows(context, filter),
         ordering=Ordering.of(SORT_KEYS, order.field, order.direction),
-        read=partial(readable, info.context),
-        meet=partial(meet, info.context, selection.below("edges", "node")),
-    ).page(window, selection)
+        read=partial(readable, context),
+        meet=lambda _rows: None,
+    )
+
+
+def page_of_days(
+    info: Info, listing: Listing[models.PlaybackDay], window: Window
+) -> Connection[PlaybackDay]:
+    """Return a page of proof of play, with what was shown where that is selected."""
+    selection = selected(info)
+    met = partial(meet, info.context, selection.below("edges", "node"))
+    return replace(listing, meet=met).page(window, selection)
 
 
 @strawberry.type
@@ -233,6 +267,7 @@ class PlaybackQueries:
         "Proof of play: how often each reporter showed each asset on each day, page by page, the "
         "earliest day first unless `order` says otherwise. Needs assets.view.",
         needs=holding("assets.view"),
+        reads=Listed(listed_days),
     )
     def playback_days(
         self,
@@ -249,12 +284,13 @@ class PlaybackQueries:
         before: Before = UNSET,
     ) -> Connection[PlaybackDay] | None:
         """List days."""
-        rows = filter.rows(info.context) if is_given(filter) else of_tenant(info.context)
-        return page_of_days(info, rows, order, Window.of(first, after, last, before))
+        listing = listed_days(info.context, filter, order)
+        return page_of_days(info, listing, Window.of(first, after, last, before))
 
     @query(
         "Proof of play, added up over all that meets `filter`. Needs assets.view.",
         needs=holding("assets.view"),
+        reads=Summed(_rows),
     )
     def playback_summary(
         self,
@@ -264,14 +300,7 @@ class PlaybackQueries:
         ] = UNSET,
     ) -> PlaybackSummary | None:
         """Add days up."""
-        rows = filter.rows(info.context) if is_given(filter) else of_tenant(info.context)
-        sums = rows.aggregate(
-            plays=Sum("plays", default=0),
-            seconds=Sum("seconds", default=0),
-            assets=Count("asset_id", distinct=True),
-            days=Count("day", distinct=True),
-        )
-        return PlaybackSummary(**sums)
+        return PlaybackSummary(**_rows(info.context, filter).aggregate(**SUMS))
 
 
 @strawberry.input(

@@ -15,6 +15,7 @@ from django.db.models import (
     DateTimeField,
     Exists,
     ExpressionWrapper,
+    F,
     OuterRef,
     Subquery,
     Value,
@@ -23,8 +24,8 @@ from django.db.models.functions import Coalesce
 
 from assets import models
 from assets.sharing import open_q, share_url
-from graph.columns import resolved
-from graph.context import Info
+from graph.columns import Related, part, resolved
+from graph.context import Info, people
 from graph.members import User
 from graph.scalars import BigInt
 
@@ -47,19 +48,21 @@ class ShareLink:
 
     row: strawberry.Private[models.ShareLink]
 
-    is_open: bool = strawberry.field(
-        description="Whether it can be opened right now: neither expired nor used up."
+    is_open: bool = part(
+        "Whether it can be opened right now: neither expired nor used up.",
+        sql=lambda _: F("is_open"),
     )
-    expires_at: datetime = strawberry.field(description="When it ends, or did.")
-    max_views: BigInt | None = strawberry.field(
-        description="How often it can be opened in all; null for as often as anybody likes."
+    expires_at: datetime = part("When it ends, or did.", sql=lambda _: F("expires_at"))
+    max_views: BigInt | None = part(
+        "How often it can be opened in all; null for as often as anybody likes.",
+        sql=lambda _: F("max_views"),
     )
-    access_count: BigInt = strawberry.field(description="How often it was opened.")
-    last_accessed_at: datetime | None = strawberry.field(
-        description="When it was last opened; null when it never was."
+    access_count: BigInt = part("How often it was opened.", sql=lambda _: F("access_count"))
+    last_accessed_at: datetime | None = part(
+        "When it was last opened; null when it never was.", sql=lambda _: F("last_accessed_at")
     )
-    has_password: bool = strawberry.field(description="Whether it asks for a password.")
-    created_at: datetime = strawberry.field(description="When it was made.")
+    has_password: bool = part("Whether it asks for a password.", sql=lambda _: F("has_password"))
+    created_at: datetime = part("When it was made.", sql=lambda _: F("created_at"))
 
     @resolved(
         "Its address: `https://acme.signage.app/share/…`. Null when the server's secret key was "
@@ -70,7 +73,10 @@ class ShareLink:
         self.row.tenant = info.context.tenant
         return share_url(self.row)
 
-    @resolved("Who made it; null for somebody who has left the tenant.")
+    @resolved(
+        "Who made it; null for somebody who has left the tenant.",
+        reads=Related("created_by_id", people),
+    )
     def created_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(self.row.created_by_id))

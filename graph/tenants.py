@@ -13,13 +13,25 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import Expression, ExpressionWrapper, F, QuerySet, TextField, UUIDField
+from django.db.models import Expression, ExpressionWrapper, F, QuerySet, TextField, UUIDField, Value
 from django.db.models.functions import Concat
 from strawberry import UNSET, relay
 from strawberry.scalars import JSON
 
 from assets.player_settings import defaults_of
-from graph.columns import Found, Keyed, Listed, Related, column, computed, mutation, query, reading
+from graph.columns import (
+    Found,
+    Itself,
+    Keyed,
+    Listed,
+    Related,
+    Told,
+    column,
+    computed,
+    mutation,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -33,8 +45,8 @@ from graph.connections import (
 )
 from graph.context import Context, Info
 from graph.context import tenants as tenants_known
-from graph.device_settings import DeviceSettings
-from graph.domain_challenges import DomainChallenge, challenge_shown
+from graph.device_settings import DeviceSettings, wanted_by_tenant
+from graph.domain_challenges import DomainChallenge, challenge_shown, challenged
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.inputs import given, is_given
@@ -85,6 +97,7 @@ class TenantSettings(Keyed, relay.Node):
     @computed(
         "How its players want things unless they say otherwise. Changed by `updateDeviceDefaults`.",
         "device_settings",
+        reads=Itself(with_=lambda _: wanted_by_tenant()),
     )
     def device_settings(self) -> DeviceSettings:
         """Return the defaults of its players, complete."""
@@ -95,6 +108,7 @@ class TenantSettings(Keyed, relay.Node):
         "tenant.settings.",
         "webhook_url",
         needs=holding("tenant.settings"),
+        sql=lambda _: F("webhook_url"),
     )
     def webhook_url(self, info: Info) -> str | None:
         """Return it to who may change it."""
@@ -106,6 +120,7 @@ class TenantSettings(Keyed, relay.Node):
         "tenant.settings.",
         "allowed_domains",
         needs=holding("tenant.settings"),
+        sql=lambda _: F("allowed_domains"),
     )
     def allowed_domains(self, info: Info) -> list[str] | None:
         """Return them to who may change them."""
@@ -116,6 +131,7 @@ class TenantSettings(Keyed, relay.Node):
         "What the tenant's integrations are configured with, an object. Needs tenant.settings.",
         "integrations",
         needs=holding("tenant.settings"),
+        sql=lambda _: F("integrations"),
     )
     def integrations(self, info: Info) -> JSON | None:
         """Return them to who may change them."""
@@ -129,13 +145,15 @@ def _listed_assets(context: Context, **arguments: Any) -> Listing[Any]:
     return listed_assets(context, **arguments)
 
 
-def _url(context: Context) -> Expression:
+def url_of(context: Context, slug: Any, path: str = "") -> Expression:
+    """Return the address of the tenant with this slug, or of a path on its host."""
+
     # What `Tenant.url` writes around a slug, whatever the settings make of it.
     def around(side: int) -> Any:
         text = TextField()
         return context.bound(lambda _: models.Tenant(slug="\0").url.split("\0")[side], text)
 
-    return Concat(around(0), "slug", around(1), output_field=TextField())
+    return Concat(around(0), slug, around(1), Value(path), output_field=TextField())
 
 
 def _entered(context: Context) -> QuerySet[models.Tenant]:
@@ -180,7 +198,11 @@ class Tenant(Keyed, relay.Node):
         """Return the key."""
         return cast("models.Tenant", self).pk
 
-    @computed("Its address: `https://acme.signage.app`.", "slug", sql=_url)
+    @computed(
+        "Its address: `https://acme.signage.app`.",
+        "slug",
+        sql=lambda context: url_of(context, "slug"),
+    )
     def url(self) -> str:
         """Return where its people go."""
         return cast("models.Tenant", self).url
@@ -189,6 +211,8 @@ class Tenant(Keyed, relay.Node):
         "What proves the domain that it wants, or else the one it has; null for neither. Needs "
         "tenant.edit.",
         *("domain", "requested_domain", "domain_token", "domain_verified_at"),
+        needs=holding("tenant.edit"),
+        reads=Related("id", challenged, inside=True),
     )
     def domain_challenge(self, info: Info) -> DomainChallenge | None:
         """Return the record to be made, to who may change the domain."""
@@ -208,6 +232,7 @@ class Tenant(Keyed, relay.Node):
     @computed(
         "What it has of what its plan allows.",
         *("max_assets", "max_devices", "max_users", "storage_quota_gb"),
+        reads=Itself(inside=True),
     )
     def usage(self, info: Info) -> Usage | None:
         """Return the entered tenant's usage."""
@@ -216,7 +241,8 @@ class Tenant(Keyed, relay.Node):
 
     @computed(
         'What you may do in it, one name each, sorted: `["assets.view", "layouts.view"]`. Of a '
-        "tenant you are not in, what your membership there allows. Ask `me { can }` for one name."
+        "tenant you are not in, what your membership there allows. Ask `me { can }` for one name.",
+        reads=Told(lambda context: sorted(context.actor.permissions), inside=True),
     )
     def viewer_permissions(self, info: Info) -> list[str]:
         """Return what the actor may do in this tenant."""
@@ -329,6 +355,11 @@ def settings_by_keys(
     """Return the entered tenant's settings when their key is among these."""
     del selection
     return [context.settings] if context.settings.pk in keys else []
+
+
+def settings_of_tenant(context: Context) -> QuerySet[models.TenantSettings]:
+    """Return the entered tenant's settings, one row."""
+    return models.TenantSettings.objects.filter(tenant_id=context.actor.entered())
 
 
 def _readable(

@@ -12,10 +12,21 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import BooleanField, Case, QuerySet, Value, When
+from django.db.models import BooleanField, Case, DateTimeField, Q, QuerySet, UUIDField, Value, When
 from strawberry import UNSET, relay
 
-from graph.columns import Keyed, column, computed, expression, mutation, query, reading
+from graph.columns import (
+    Keyed,
+    Listed,
+    Related,
+    Told,
+    column,
+    computed,
+    expression,
+    mutation,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -27,7 +38,7 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import Context, Info, people
 from graph.enums import OrderDirection, described
 from graph.errors import UserError, attempt
 from graph.ids import key_of
@@ -37,6 +48,10 @@ from graph.permissions import INSIDE, MEMBER, Needs, Who
 from graph.selections import Selection, selected
 from tenancy import models, tokens
 from tenancy.errors import NotFound
+
+
+def _is_live(context: Context) -> Q:
+    return tokens.live_q(context.bound(lambda one: one.now, DateTimeField()))
 
 
 @strawberry_django.type(
@@ -64,14 +79,14 @@ class ApiToken(Keyed, relay.Node):
     is_live: bool = expression(
         "Whether it is neither expired nor revoked. It opens nothing all the same while its owner "
         "is deactivated.",
-        lambda _: Case(
-            When(tokens.live_q(), then=Value(True)),
+        lambda context: Case(
+            When(_is_live(context), then=Value(True)),
             default=Value(False),
             output_field=BooleanField(),
         ),
     )
 
-    @computed("Whose it is.", "user")
+    @computed("Whose it is.", "user", reads=Related("user_id", people))
     def user(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.ApiToken", self).user_id))
@@ -107,10 +122,12 @@ class ApiTokenFilter:
         description="Those of this person: a `User`'s id.", default=UNSET
     )
 
-    def narrow(self, rows: QuerySet[models.ApiToken]) -> QuerySet[models.ApiToken]:
+    def narrow(
+        self, rows: QuerySet[models.ApiToken], context: Context
+    ) -> QuerySet[models.ApiToken]:
         """Return the rows that meet the filter; raises InvalidInput."""
         if is_given(self.is_live):
-            live = tokens.live_q()
+            live = _is_live(context)
             rows = rows.filter(live if self.is_live else ~live)
         if is_given(self.user_id):
             key = key_of(self.user_id, "User", "filter", "user_id")
@@ -128,9 +145,10 @@ def visible(context: Context) -> QuerySet[models.ApiToken]:
     rows = models.ApiToken.objects.filter(tenant_id=actor.entered())
     if actor.can("users.tokens"):
         return rows
-    if actor.membership_id is None:
-        return rows.none()
-    return rows.filter(membership_id=actor.membership_id)
+    # Of whoever is no member, none.
+    return rows.filter(
+        membership_id=context.bound(lambda one: one.actor.membership_id, UUIDField())
+    )
 
 
 def _readable(
@@ -143,11 +161,29 @@ def _meet(context: Context, rows: Sequence[models.ApiToken]) -> None:
     context.people.expect(row.__dict__.get("user_id") for row in rows)
 
 
+def _listed_tokens(
+    context: Context,
+    filter: ApiTokenFilter | None = UNSET,  # noqa: A002 -- as the argument is called
+) -> Listing[models.ApiToken]:
+    rows = visible(context)
+    return Listing(
+        rows=filter.narrow(rows, context) if is_given(filter) else rows,
+        ordering=Ordering.of(SORT_KEYS, ApiTokenOrderField.CREATED_AT, OrderDirection.ASC),
+        read=partial(_readable, context),
+        meet=partial(_meet, context),
+    )
+
+
 def by_keys(context: Context, keys: list[UUID], selection: Selection) -> Iterable[models.ApiToken]:
     """Return the tokens of these keys that the actor may see, for `node` and `nodes`."""
     rows = list(_readable(context, visible(context).filter(pk__in=keys), selection))
     _meet(context, rows)
     return rows
+
+
+def _permissions(context: Context) -> list[str]:
+    context.actor.entered()
+    return sorted(context.actor.permissions)
 
 
 @strawberry.type
@@ -158,6 +194,7 @@ class TokenQueries:
         "API tokens, revoked and expired ones too, page by page in the order they were made: with "
         "users.tokens everybody's in the tenant, otherwise your own.",
         needs=Needs(also="users.tokens for those of others"),
+        reads=Listed(_listed_tokens),
     )
     def api_tokens(
         self,
@@ -171,25 +208,19 @@ class TokenQueries:
         before: Before = UNSET,
     ) -> Connection[ApiToken] | None:
         """List tokens."""
-        context = info.context
-        rows = visible(context)
-        return Listing(
-            rows=filter.narrow(rows) if is_given(filter) else rows,
-            ordering=Ordering.of(SORT_KEYS, ApiTokenOrderField.CREATED_AT, OrderDirection.ASC),
-            read=partial(_readable, context),
-            meet=partial(_meet, context),
-        ).page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_tokens(info.context, filter).page(window, selected(info))
 
     @query(
         "What this credential may do in the tenant you are in, one name each, sorted: "
         '`["assets.view", "layouts.view"]`. Also for tokens, devices and addresses, which are '
         "nobody; people have `me.permissions` too.",
         needs=INSIDE,
+        reads=Told(_permissions),
     )
     def viewer_permissions(self, info: Info) -> list[str] | None:
         """Return the actor's permissions; raises NotSignedIn, TenantRequired."""
-        info.context.actor.entered()
-        return sorted(info.context.actor.permissions)
+        return _permissions(info.context)
 
 
 @strawberry.input(description="A new API token, of your own.")

@@ -12,7 +12,20 @@ from uuid import UUID
 
 import strawberry
 import strawberry_django
-from django.db.models import BooleanField, Case, QuerySet, Value, When
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    Case,
+    Expression,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Concat
 from django.urls import reverse
 from strawberry import UNSET, relay
 from strawberry.file_uploads import Upload
@@ -21,7 +34,17 @@ from assets import models, upload_media, uploads
 from assets.byte_sets import resume_at
 from graph.assets import Asset
 from graph.assets import by_keys as assets_by_keys
-from graph.columns import Keyed, column, computed, expression, mutation, query, reading
+from graph.columns import (
+    Keyed,
+    Listed,
+    Related,
+    column,
+    computed,
+    expression,
+    mutation,
+    query,
+    reading,
+)
 from graph.connections import (
     After,
     Before,
@@ -33,7 +56,7 @@ from graph.connections import (
     SortKey,
     Window,
 )
-from graph.context import Context, Info
+from graph.context import Context, Info, people
 from graph.errors import UserError, attempt
 from graph.ids import key_of
 from graph.inputs import given, is_given
@@ -41,10 +64,19 @@ from graph.members import User
 from graph.permissions import holding
 from graph.scalars import BigInt
 from graph.selections import Selection, selected
+from graph.tenants import url_of
 from tenancy.errors import InvalidInput, NotFound
+from tenancy.models import Tenant
 
 if TYPE_CHECKING:
     from assets.upload_streams import StreamedFile
+
+
+def _url(context: Context) -> Expression:
+    before, after = reverse("upload", args=[UUID(int=0)]).split(str(UUID(int=0)))
+    slug = Subquery(Tenant.objects.filter(pk=OuterRef("tenant_id")).values("slug")[:1])
+    address = url_of(context, slug, before)
+    return Concat(address, Cast("pk", TextField()), Value(after), output_field=TextField())
 
 
 @strawberry_django.type(
@@ -80,6 +112,11 @@ class UploadSession(Keyed, relay.Node):
         "How many bytes are there from the beginning without a gap: send the next ones from this "
         "offset on.",
         "received",
+        sql=lambda _: Case(
+            When(received__0__0=0, then=Cast(KT("received__0__1"), BigIntegerField())),
+            default=Value(0),
+            output_field=BigIntegerField(),
+        ),
     )
     def received(self, info: Info) -> BigInt:
         """Look at the ranges."""
@@ -89,20 +126,26 @@ class UploadSession(Keyed, relay.Node):
     @computed(
         "Where its bytes are sent, with the credentials of any request: `PATCH` or `PUT` with the "
         "body as it is and `Upload-Offset: 0`, or `Content-Range: bytes 0-65535/1000000`. `HEAD` "
-        "says in `Upload-Offset` where to go on after a broken connection."
+        "says in `Upload-Offset` where to go on after a broken connection.",
+        sql=_url,
     )
     def upload_url(self, info: Info) -> str:
         """Name the address on the tenant's own host."""
         path = reverse("upload", args=[cast("models.Upload", self).pk])
         return f"{info.context.tenant.url}{path}"
 
-    @computed("Who began it; null for somebody who has left the tenant.", "created_by")
+    @computed(
+        "Who began it; null for somebody who has left the tenant.",
+        "created_by",
+        reads=Related("created_by_id", people),
+    )
     def created_by(self, info: Info) -> User | None:
         """Return a member of the tenant."""
         return cast("User", info.context.people.get(cast("models.Upload", self).created_by_id))
 
 
-def _of_tenant(context: Context) -> QuerySet[models.Upload]:
+def of_tenant(context: Context) -> QuerySet[models.Upload]:
+    """Return the entered tenant's uploads; raises PermissionDenied without assets.create."""
     return models.Upload.objects.filter(tenant_id=context.actor.require("assets.create"))
 
 
@@ -118,9 +161,18 @@ def _meet(context: Context, rows: Sequence[models.Upload]) -> None:
 
 def by_keys(context: Context, keys: list[UUID], selection: Selection) -> Iterable[models.Upload]:
     """Return the uploads of these keys that there are, for `node` and `nodes`."""
-    rows = list(_readable(context, _of_tenant(context).filter(pk__in=keys), selection))
+    rows = list(_readable(context, of_tenant(context).filter(pk__in=keys), selection))
     _meet(context, rows)
     return rows
+
+
+def _listed_uploads(context: Context) -> Listing[models.Upload]:
+    return Listing(
+        rows=of_tenant(context),
+        ordering=Ordering("Upload.EXPIRES_AT", SortKey("expires_at", datetime), descending=False),
+        read=partial(_readable, context),
+        meet=partial(_meet, context),
+    )
 
 
 @strawberry.type
@@ -131,6 +183,7 @@ class UploadQueries:
         "The tenant's uploads that are under way, page by page, those that expire first in front. "
         "Needs assets.create.",
         needs=holding("assets.create"),
+        reads=Listed(_listed_uploads),
     )
     def uploads(
         self,
@@ -141,15 +194,8 @@ class UploadQueries:
         before: Before = UNSET,
     ) -> Connection[UploadSession] | None:
         """List uploads."""
-        context = info.context
-        return Listing(
-            rows=_of_tenant(context),
-            ordering=Ordering(
-                "Upload.EXPIRES_AT", SortKey("expires_at", datetime), descending=False
-            ),
-            read=partial(_readable, context),
-            meet=partial(_meet, context),
-        ).page(Window.of(first, after, last, before), selected(info))
+        window = Window.of(first, after, last, before)
+        return _listed_uploads(info.context).page(window, selected(info))
 
 
 @strawberry.input(description="A file that is about to be sent in pieces.")

@@ -35,9 +35,14 @@ if TYPE_CHECKING:
 ONLINE_SECONDS = 120
 
 
-def online_q(now: datetime) -> Q:
-    """Return the condition "heard of just now"; false for a device that never was."""
-    return Q(last_seen_at__isnull=False, last_seen_at__gt=now - timedelta(seconds=ONLINE_SECONDS))
+def online_since(now: datetime) -> datetime:
+    """Return since when a device has to have been heard of to be online at `now`."""
+    return now - timedelta(seconds=ONLINE_SECONDS)
+
+
+def heard_of_since(moment: Any) -> Q:
+    """Return the condition "heard of later than `moment`"; false for a device that never was."""
+    return Q(last_seen_at__isnull=False, last_seen_at__gt=moment)
 
 
 DEVICE_CLEANERS: Mapping[str, Callable[[Any], Any]] = {

@@ -16,6 +16,8 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, login
 from django.db import connection
+from django.db.models import Case, Func, TextField, Value, When
+from django.db.models.functions import Coalesce, Left, NullIf
 from django.utils import timezone
 
 from rls import acting_as
@@ -26,9 +28,10 @@ from tenancy.errors import NotFound
 from tenancy.models import User, UserSession
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
-    from django.db.models import QuerySet
+    from django.db.models import Expression, QuerySet
     from django.http import HttpRequest
 
     from tenancy.actors import Actor
@@ -70,6 +73,27 @@ def browser_name(user_agent: str) -> str:
     if browser and system:
         return f"{browser} on {system}"
     return browser or system or user_agent[:60] or "Unknown browser"
+
+
+def browser_name_of(column: str) -> Expression:
+    """Return what `browser_name` returns, as an expression over what a browser says of itself."""
+
+    def named(names: Iterable[tuple[str, str]]) -> Expression:
+        cases = (When(**{f"{column}__contains": word}, then=Value(name)) for word, name in names)
+        return Case(*cases, output_field=TextField())
+
+    browser, system = named(_BROWSERS), named(_SYSTEMS)
+    both = Func(
+        browser,
+        Value(" on "),
+        system,
+        template="(%(expressions)s)",
+        arg_joiner=" || ",
+        output_field=TextField(),
+    )
+    said = NullIf(Left(column, 60), Value(""))
+    unknown = Value("Unknown browser")
+    return Coalesce(both, browser, system, said, unknown, output_field=TextField())
 
 
 def network_of(address: str) -> str:
@@ -167,10 +191,14 @@ def close_session(request: HttpRequest) -> None:
 
 def live_sessions(*, actor: Actor) -> QuerySet[UserSession]:
     """Return the person's sessions that open something."""
-    user_id = actor.oneself()
+    return sessions_of(actor.oneself(), timezone.now())
+
+
+def sessions_of(user_id: Any, now: Any) -> QuerySet[UserSession]:
+    """Return the sessions of a person that open something at `now`."""
     version = User.objects.filter(pk=user_id).values("credential_version")
     return UserSession.objects.filter(
-        user_id=user_id, expires_at__gt=timezone.now(), credential_version__in=version
+        user_id=user_id, expires_at__gt=now, credential_version__in=version
     )
 
 

@@ -85,9 +85,9 @@ TOKEN_CLEANERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def live_q() -> Q:
-    """Return the condition "opens something": neither revoked nor expired."""
-    return Q(revoked_at=None, expires_at__gt=timezone.now())
+def live_q(now: Any) -> Q:
+    """Return the condition "opens something at `now`": neither revoked nor expired."""
+    return Q(revoked_at=None, expires_at__gt=now)
 
 
 def _member_of(actor: Actor) -> tuple[UUID, UUID]:
@@ -121,7 +121,10 @@ def create_token(*, actor: Actor, values: Mapping[str, Any]) -> tuple[ApiToken, 
     if not Membership.objects.select_for_update().filter(pk=membership).exists():
         message = "You are no member of this tenant any more."
         raise PermissionDenied(message)
-    if ApiToken.objects.filter(live_q(), membership_id=membership).count() >= MOST_TOKENS:
+    if (
+        ApiToken.objects.filter(live_q(timezone.now()), membership_id=membership).count()
+        >= MOST_TOKENS
+    ):
         message = f"You have {MOST_TOKENS} API tokens. Revoke one that is not needed any more."
         raise Conflict(message)
     secret, key = make_key(KeyKind.TOKEN)

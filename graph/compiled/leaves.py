@@ -85,6 +85,16 @@ def _json(value: str) -> str:
     )
 
 
+def _json_texts(value: str) -> str:
+    opened, closed = "E'\\x01'", "E'\\x02'"
+    return (
+        f"CASE WHEN jsonb_typeof({value}) = 'array' AND NOT jsonb_path_exists({value}, "
+        """'strict $[*] ? (@.type() != "string")') """
+        f"THEN concat({opened}, {value}, {closed}) WHEN {value} <> 'null'::jsonb "
+        f"THEN {UNFIT_SQL} END"
+    )
+
+
 def _list(value: str) -> str:
     return (
         f"CASE WHEN array_ndims({value}) = 1 THEN CASE WHEN array_position({value}, NULL) IS NULL "
@@ -166,6 +176,8 @@ def _spelt(type_: Any, field: models.Field[Any, Any], value: str) -> str:
 
 def _spelt_list(type_: Any, field: models.Field[Any, Any], value: str) -> str:
     item = type_.of_type
+    if isinstance(field, models.JSONField) and str(item) == "String!":
+        return _json_texts(value)
     if isinstance(field, ArrayField) and isinstance(item, GraphQLNonNull):
         base, name = field.base_field, getattr(item.of_type, "name", "")
         if (name == "String" and isinstance(base, _TEXT)) or (
@@ -175,6 +187,11 @@ def _spelt_list(type_: Any, field: models.Field[Any, Any], value: str) -> str:
         ):
             return _list(value)
     raise Uncompilable(f"{type_} from {type(field).__name__}")
+
+
+def missing(type_: GraphQLOutputType) -> str:
+    """Return the SQL of the text of what is not there."""
+    return UNFIT_SQL if is_non_null_type(type_) else text("null")
 
 
 def global_id(type_name: str, value: str) -> str:

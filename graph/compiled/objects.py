@@ -6,6 +6,7 @@ Called by graph.compiled.plans for the root of an operation. What a field is, it
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,29 +14,42 @@ from graphql import (
     GraphQLObjectType,
     get_named_type,
     get_nullable_type,
-    is_non_null_type,
+    is_list_type,
     is_object_type,
 )
 from strawberry import UNSET
 from strawberry.types.base import get_object_definition
-from strawberry_django.utils.typing import get_django_definition
 
-from graph.columns import Column, Found, Keyed, Listed, Related
-from graph.compiled import leaves, pages
+from graph.columns import (
+    Column,
+    Every,
+    Found,
+    Itself,
+    Keyed,
+    Listed,
+    Refetched,
+    Related,
+    Summed,
+    Told,
+)
+from graph.compiled import leaves, pages, refetching
 from graph.compiled.selecting import BOUND_ARGUMENTS, detached
 from graph.compiled.shapes import Later, Raw, Uncompilable
-from graph.compiled.statements import Nothing, Source
+from graph.compiled.statements import Condition, Nothing, Source, with_condition
 from graph.inputs import is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from django.db.models import QuerySet
     from graphql import FieldNode, GraphQLField
 
+    from graph.columns import Reads
     from graph.compiled.running import Execution
     from graph.compiled.selecting import Selecting
     from graph.compiled.shapes import Shape
     from graph.compiled.statements import Making
+    from graph.permissions import Needs
 
 # An operation that expands to more is somebody's experiment.
 MAX_FIELDS = 3_000
@@ -99,9 +113,6 @@ class Compiling:
 
     def row(self, type_: GraphQLObjectType, nodes: Sequence[FieldNode], source: Source) -> str:
         """Return the SQL of the text of the row that `source` is at."""
-        definition = type_.extensions["strawberry-definition"]
-        if get_django_definition(definition.origin) is None:
-            raise Uncompilable(f"{type_.name} is no model's")
         return self.fields(type_, nodes, partial(self._field, type_, source))
 
     def _field(
@@ -109,9 +120,11 @@ class Compiling:
     ) -> str:
         definition = field.extensions["strawberry-definition"]
         name, said = definition.python_name, definition.metadata
+        self._require(said.get("needs"))
         expression = said.get("expression") or said.get("sql")
         if expression is not None:
-            value, column = source.expression(name, expression(self.shape))
+            known_as = f"{type_.name}.{name}"
+            value, column = source.expression(known_as, expression(self.shape))
             return leaves.leaf(field.type, column, value, nullable=True)
         if (reads := said.get("reads")) is not None:
             return self._read(reads, field, nodes, source)
@@ -124,36 +137,125 @@ class Compiling:
             return leaves.global_id(type_.name, source.key())
         raise Uncompilable(f"{type_.name}.{nodes[0].name.value} is made by a resolver")
 
+    def _require(self, needs: Needs | None) -> None:
+        """Refuse what is declared to be refused; the resolver refuses it in its own words."""
+        if needs is not None and not needs.hides:
+            for permission in needs.permissions:
+                self.shape.actor.require(permission)
+
     def _read(
-        self, reads: Any, field: GraphQLField, nodes: list[FieldNode], source: Source | None
+        self, reads: Reads, field: GraphQLField, nodes: list[FieldNode], source: Source | None
     ) -> str:
-        if isinstance(reads, Found):
-            return self.found(field, nodes, reads.rows(self.shape, **self.later(field, nodes[0])))
-        if isinstance(reads, Listed):
-            text = pages.page(self, field, nodes, reads)
-        elif isinstance(reads, Related) and source is not None:
-            column, known = source.column(reads.column)
-            rows = reads.rows().filter(**{reads.by: Raw(column, _key_field(known))})
-            text = self.found(field, nodes, rows)
-        else:
-            raise Uncompilable(f"{reads!r} here")
-        if not reads.inside or source is None:
+        text = self._text(reads, field, nodes, source)
+        if source is None or not getattr(reads, "inside", False):
             return text
         tenant = self.making.value(self.shape.actor.entered())
         return f"CASE WHEN {source.key()} = {tenant} THEN {text} ELSE {leaves.UNFIT_SQL} END"
 
+    def _text(
+        self, reads: Reads, field: GraphQLField, nodes: list[FieldNode], source: Source | None
+    ) -> str:
+        """Return the SQL of what a field reads, in whatever tenant."""
+        match reads:
+            case Found():
+                rows = reads.rows(self.shape, **self.later(field, nodes[0]))
+                text = self.found(field, nodes, rows)
+            case Listed():
+                text = pages.page(self, field, nodes, reads, source)
+            case Every():
+                text = self._every(field, nodes, reads.rows(self.shape))
+            case Refetched():
+                text = refetching.refetched(self, field, nodes, reads)
+            case Told():
+                text = self._told(reads, field, nodes)
+            case Related() if source is not None:
+                column, known = source.column(reads.column)
+                rows = reads.rows().filter(**{reads.by: Raw(column, _key_field(known))})
+                text = self.found(field, nodes, rows)
+            case Itself() if source is not None:
+                if reads.with_ is not None:
+                    source.rows = source.rows.annotate(**reads.with_(self.shape))
+                text = self.row(_object(field), nodes, source)
+            case Summed():
+                text = self._summed(reads, field, nodes)
+            case _:
+                raise Uncompilable(f"{reads!r} here")
+        return text
+
     def found(self, field: GraphQLField, nodes: list[FieldNode], rows: Any) -> str:
         """Return the SQL of the text of the one row there may be."""
-        type_ = get_named_type(field.type)
-        if not is_object_type(type_) or get_nullable_type(field.type) is not type_:
-            raise Uncompilable(f"{field.type} is no object")
-        missing = leaves.UNFIT_SQL if is_non_null_type(field.type) else leaves.text("null")
+        return self.one(_object(field), nodes, rows, leaves.missing(field.type))
+
+    def one(
+        self, type_: GraphQLObjectType, nodes: Sequence[FieldNode], rows: Any, missing: str
+    ) -> str:
+        """Return the SQL of the text of the one row there may be; else it is `missing`."""
         source = Source(self.making, rows)
         text = self.row(type_, nodes, source)
         try:
             return f"coalesce((SELECT {text} FROM {source.text()}), {missing})"
         except Nothing:
             return missing
+
+    def _every(self, field: GraphQLField, nodes: list[FieldNode], rows: Any) -> str:
+        type_ = get_named_type(field.type)
+        if not is_object_type(type_) or not is_list_type(get_nullable_type(field.type)):
+            raise Uncompilable(f"{field.type} is no list of objects")
+        source = Source(self.making, rows)
+        text = self.row(type_, nodes, source)
+        try:
+            return f"(SELECT concat('[', string_agg({text}, ','), ']') FROM {source.text()})"
+        except Nothing:
+            return leaves.text("[]")
+
+    def _summed(self, reads: Summed, field: GraphQLField, nodes: list[FieldNode]) -> str:
+        given = self.later(field, nodes[0])
+        rows = self.narrowed(reads.rows, field, nodes[0], given)
+        source = Source(self.making, rows, is_summed=True)
+        text = self.row(_object(field), nodes, source)
+        try:
+            return f"(SELECT {text} FROM {source.text()})"
+        except Nothing:
+            raise Uncompilable("sums over nothing") from None
+
+    def narrowed(
+        self,
+        rows: Callable[..., QuerySet[Any]],
+        field: GraphQLField,
+        node: FieldNode,
+        given: Mapping[str, Any],
+        *without: str,
+    ) -> QuerySet[Any]:
+        """Return the rows that arguments ask for; what is open among them makes a condition.
+
+        `without` are arguments that have no say in it.
+        """
+        settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
+        found = rows(self.shape, **settled)
+        # A filter's values decide which index is best; who is not walled in has no index of theirs.
+        is_filtered = any(is_given(value) for name, value in given.items() if name != "order")
+        if is_filtered or not hasattr(found.model, "tenant_id"):
+            self.making.is_selective = True
+        if len(settled) == len(given):
+            return found
+        read = self.arguments(field, node)
+
+        def arguments(execution: Execution) -> dict[str, Any]:
+            return {n: v for n, v in read(execution).items() if n not in without}
+
+        return with_condition(found, self.making.slot(Condition(arguments, rows)))
+
+    def _told(self, reads: Told, field: GraphQLField, nodes: list[FieldNode]) -> str:
+        given = self.later(field, nodes[0])
+        if any(isinstance(value, Later) for value in given.values()):
+            raise Uncompilable("something told of an open argument")
+        value = json.dumps(
+            reads.value(self.shape, **given), ensure_ascii=False, separators=(",", ":")
+        )
+        try:
+            return leaves.text(value)
+        except ValueError:
+            raise Uncompilable("something told in strange characters") from None
 
     # --- the root and its arguments ---------------------------------------------------------------
 
@@ -162,7 +264,9 @@ class Compiling:
         return self.fields(type_, nodes, self._root_field)
 
     def _root_field(self, field: GraphQLField, nodes: list[FieldNode]) -> str:
-        reads = field.extensions["strawberry-definition"].metadata.get("reads")
+        said = field.extensions["strawberry-definition"].metadata
+        self._require(said.get("needs"))
+        reads = said.get("reads")
         if reads is None:
             raise Uncompilable(f"Query.{nodes[0].name.value} is made by a resolver")
         return self._read(reads, field, nodes, None)
@@ -202,6 +306,13 @@ def _origin(type_: GraphQLObjectType) -> type:
     return get_object_definition(
         type_.extensions["strawberry-definition"].origin, strict=True
     ).origin
+
+
+def _object(field: GraphQLField) -> GraphQLObjectType:
+    type_ = get_nullable_type(field.type)
+    if not is_object_type(type_):
+        raise Uncompilable(f"{field.type} is no object")
+    return type_
 
 
 def _argument(read: Callable[[Execution], Any], name: str, execution: Execution) -> Any:

@@ -21,8 +21,8 @@ from graphql import get_named_type
 from psycopg.types.numeric import Int8
 
 from graph.compiled import leaves
-from graph.compiled.shapes import Bound, Later, Uncompilable
-from graph.compiled.statements import Condition, Nothing, Source, with_condition
+from graph.compiled.shapes import Bound, Later, Raw, Uncompilable
+from graph.compiled.statements import Nothing, Source, with_condition
 from graph.connections import Window
 from graph.inputs import is_given
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from graph.columns import Listed
     from graph.compiled.objects import Compiling
     from graph.compiled.running import Execution
-    from graph.connections import Cursor, Listing, Ordering, RowComparison, SortKey
+    from graph.connections import Cursor, Ordering, RowComparison, SortKey
 
 _WINDOW = ("first", "after", "last", "before")
 _MOST = 2**63 - 1
@@ -82,7 +82,12 @@ class _Page:
     """One connection field on its way to SQL."""
 
     def __init__(
-        self, compiling: Compiling, field: GraphQLField, nodes: list[FieldNode], listed: Listed
+        self,
+        compiling: Compiling,
+        field: GraphQLField,
+        nodes: list[FieldNode],
+        listed: Listed,
+        around: Source | None,
     ) -> None:
         self.compiling = compiling
         self.making = compiling.making
@@ -93,7 +98,17 @@ class _Page:
         if any(isinstance(window[name], Later) for name in ("first", "last")):
             raise Uncompilable("an open page size")
         self.window = Window.of(**window)
-        self.listing, self.rows = self._rows(compiling, field, nodes[0], listed, given)
+        settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
+        self.listing = listed.listing(compiling.shape, **settled)
+
+        def rows(shape: Any, **arguments: Any) -> QuerySet[Any]:
+            return listed.listing(shape, **arguments).rows
+
+        self.rows = compiling.narrowed(rows, field, nodes[0], given, *_WINDOW)
+        if listed.of:
+            if around is None:
+                raise Uncompilable("a list of a row where there is none")
+            self.rows = self.rows.filter(**{listed.of: Raw(around.key(), UUIDField())})
         self.ordering = self.listing.ordering
         self.after, self.before = (
             _Place(self.ordering, name, compiling.arguments(field, nodes[0]))
@@ -101,32 +116,6 @@ class _Page:
             else None
             for name in ("after", "before")
         )
-
-    def _rows(
-        self,
-        compiling: Compiling,
-        field: GraphQLField,
-        node: FieldNode,
-        listed: Listed,
-        given: dict[str, Any],
-    ) -> tuple[Listing[Any], QuerySet[Any]]:
-        """Return the listing and its rows; what is open among its arguments is a condition."""
-        settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
-        listing = listed.listing(compiling.shape, **settled)
-        # A filter's values decide which index is best; who is not walled in has no index of theirs.
-        if any(map(is_given, (value for name, value in given.items() if name != "order"))):
-            self.making.is_selective = True
-        if not hasattr(listing.rows.model, "tenant_id"):
-            self.making.is_selective = True
-        if len(settled) == len(given):
-            return listing, listing.rows
-        read = compiling.arguments(field, node)
-
-        def arguments(execution: Execution) -> dict[str, Any]:
-            return {n: v for n, v in read(execution).items() if n not in _WINDOW}
-
-        slot = self.making.slot(Condition(arguments, listed.listing))
-        return listing, with_condition(listing.rows, slot)
 
     # --- texts ------------------------------------------------------------------------------------
 
@@ -156,7 +145,9 @@ class _Page:
         except Nothing:
             self.source.rows = with_condition(ordered, "false")[: self.limit or 1]
             rows = self.source.text()
-        return f"(SELECT {text} FROM (SELECT {listed} FROM {rows}) AS {self.source.name}p)"
+        # HAVING: one row, also where nothing that is selected is an aggregate.
+        page = f"(SELECT {listed} FROM {rows}) AS {self.source.name}p"
+        return f"(SELECT {text} FROM {page} HAVING true)"
 
     def _names_below(self, name: str, by_name: dict[str, list[FieldNode]]) -> set[str]:
         type_ = get_named_type(self.type.fields[name].type)
@@ -256,6 +247,12 @@ class _Page:
         return f"""'"' || translate({encoded}, E'+/\\n', '-_') || '"'"""
 
 
-def page(compiling: Compiling, field: GraphQLField, nodes: list[FieldNode], listed: Listed) -> str:
-    """Return the SQL of the text of a connection."""
-    return _Page(compiling, field, nodes, listed).text()
+def page(
+    compiling: Compiling,
+    field: GraphQLField,
+    nodes: list[FieldNode],
+    listed: Listed,
+    around: Source | None,
+) -> str:
+    """Return the SQL of the text of a connection, of the row that `around` is at."""
+    return _Page(compiling, field, nodes, listed, around).text()

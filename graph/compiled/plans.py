@@ -2,14 +2,15 @@
 
 A shape is a document, the operation's name, what the actor may do, and the values of the variables
 that steer it: those of @skip and @include, page sizes and orders by value, those of cursors, ids
-and filters only by whether they are given. What cannot be compiled is kept too, as the reason.
+and filters only by whether they are given, of ids also the types that they name. What cannot be
+compiled is kept too, as the reason.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphql import (
     FieldNode,
@@ -22,12 +23,13 @@ from graphql import (
 )
 
 from graph.compiled.objects import Compiling
-from graph.compiled.selecting import BOUND_ARGUMENTS, Selecting, variables_in
+from graph.compiled.selecting import BOUND_ARGUMENTS, ID_ARGUMENTS, Selecting, variables_in
 from graph.compiled.shapes import Shape, Uncompilable
 from graph.compiled.statements import Condition, Making, Statement
 from graph.documents import CACHED_DOCUMENTS, CACHED_TOKENS
+from graph.ids import read_id
 from graph.shelves import Shelf
-from tenancy.errors import DomainError
+from tenancy.errors import DomainError, InvalidInput
 from tenancy.models import TenantSettings
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ MAX_BYTES = 32 * 2**20
 # Longer documents are somebody's experiment, and would fill the memory with themselves.
 MAX_LENGTH = 20_000
 MAX_STEERING_LENGTH = 500
+MAX_TYPE_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Operation:
     fragments: dict[str, FragmentDefinitionNode]
     by_value: tuple[str, ...]
     by_presence: tuple[str, ...]
+    by_type: tuple[str, ...]
 
     @classmethod
     def of(cls, document: DocumentNode, node: OperationDefinitionNode) -> Operation:
@@ -78,40 +82,62 @@ class Operation:
             for part in document.definitions
             if isinstance(part, FragmentDefinitionNode)
         }
-        steering: set[str] = set()
-        present: set[str] = set()
-        for name, is_bound, is_whole in _uses(node.selection_set, fragments, set()):
-            if not is_bound:
-                steering.add(name)
-            elif is_whole:
-                present.add(name)
-        return cls(node, fragments, tuple(sorted(steering)), tuple(sorted(present - steering)))
+        uses = list(_uses(node.selection_set, fragments, set()))
+        steering = {use.name for use in uses if use.argument not in BOUND_ARGUMENTS}
+        present = {use.name for use in uses if use.is_whole} - steering
+        typed = {use.name for use in uses if use.argument in ID_ARGUMENTS} - steering
+        return cls(node, fragments, *(tuple(sorted(some)) for some in (steering, present, typed)))
 
     def shape(self, variables: VariableValues) -> Hashable:
         """Return what of the variables is part of the shape; raises Uncompilable if too long."""
         values = variables.coerced
-        if not self.by_value and not self.by_presence:
+        if not self.by_value and not self.by_presence and not self.by_type:
             return ()
         told = repr([values.get(name, ...) for name in self.by_value])
         if len(told) > MAX_STEERING_LENGTH:
             raise Uncompilable("long values steer it")
-        return told, *((name in values, values.get(name) is None) for name in self.by_presence)
+        return (
+            told,
+            *((name in values, values.get(name) is None) for name in self.by_presence),
+            *(_types_named(values.get(name)) for name in self.by_type),
+        )
+
+
+class _Use(NamedTuple):
+    """A use of a variable: inside of which argument ("" for a directive's), and as all of it."""
+
+    name: str
+    argument: str
+    is_whole: bool
+
+
+def _types_named(ids: Any) -> tuple[str | None, ...]:
+    """Return the types that an id or several name: "" where they name nothing, None for no ids."""
+    texts = ids if isinstance(ids, list) else [] if ids is None else [ids]
+    return tuple(sorted(set(map(_type_named, texts)), key=str))
+
+
+def _type_named(text: object) -> str | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        name, key = read_id(text)
+    except InvalidInput:
+        return None
+    return name if key is not None and len(name) <= MAX_TYPE_LENGTH else ""
 
 
 def _uses(
     selections: SelectionSetNode,
     fragments: dict[str, FragmentDefinitionNode],
     visited: set[str],
-) -> Iterator[tuple[str, bool, bool]]:
-    """Yield each use of a variable: its name, whether it is bound, whether it is all of the value.
-
-    Bound means: inside of an argument whose value no plan keeps.
-    """
+) -> Iterator[_Use]:
+    """Yield each use of a variable."""
     for node in selections.selections:
         for directive in node.directives or ():
-            yield from _uses_in(directive.arguments, frozenset())
+            yield from _uses_in(directive.arguments, is_field=False)
         if isinstance(node, FieldNode):
-            yield from _uses_in(node.arguments, BOUND_ARGUMENTS)
+            yield from _uses_in(node.arguments, is_field=True)
         if isinstance(node, FragmentSpreadNode):
             name = node.name.value
             if name not in visited:
@@ -121,13 +147,11 @@ def _uses(
             yield from _uses(node.selection_set, fragments, visited)
 
 
-def _uses_in(
-    arguments: Sequence[ArgumentNode] | None, bound: frozenset[str]
-) -> Iterator[tuple[str, bool, bool]]:
+def _uses_in(arguments: Sequence[ArgumentNode] | None, *, is_field: bool) -> Iterator[_Use]:
     for argument in arguments or ():
         is_whole = isinstance(argument.value, VariableNode)
         for name in variables_in(argument.value):
-            yield name, argument.name.value in bound, is_whole
+            yield _Use(name, argument.name.value if is_field else "", is_whole)
 
 
 def compiled(schema: Schema, operation: Operation, variables: VariableValues, actor: Actor) -> Plan:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 # Their values are bound when a plan runs; of these only whether they are given shapes it.
 BOUND_ARGUMENTS = frozenset({"after", "assetId", "before", "filter", "id", "ids"})
+# Of these also the types that they name: what is selected of a node depends on its type.
+ID_ARGUMENTS = frozenset({"id", "ids"})
 
 
 def variables_in(node: Node) -> Iterator[str]:

@@ -93,6 +93,16 @@ class ShapeActor:
         self._actor.entered()
         return Bound(self._tenant, UUIDField())
 
+    def oneself(self) -> Bound:
+        """Return the person's id as a parameter; raises what Actor.oneself raises."""
+        self._actor.oneself()
+        return Bound(lambda execution: execution.context.actor.user_id, UUIDField())
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What the actor may do in the entered tenant."""
+        return self._actor.permissions
+
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse what would differ from operation to operation."""
         raise Uncompilable(f"actor.{name} is asked while compiling; use context.bound")

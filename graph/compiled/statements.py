@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
 from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Count
 from django.db.models.sql.where import WhereNode
 
 from graph.compiled.shapes import Bound, Parameter, Raw, Shape, Uncompilable
@@ -22,10 +23,10 @@ from graph.compiled.shapes import Bound, Parameter, Raw, Shape, Uncompilable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from django.db.models import Expression, Field, QuerySet
+    from django.db.models import Field, QuerySet
+    from django.db.models.expressions import Combinable
 
     from graph.compiled.running import Execution
-    from graph.connections import Listing
 
 _PLACEHOLDER = re.compile(r"%([s%])")
 _SLOT = re.compile("\x00(\\d+)\x00")
@@ -37,7 +38,7 @@ _KEPT_BYTES = 4_000
 
 
 class Condition:
-    """A condition that arguments of the operation make: the WHERE of what `listing` lists.
+    """A condition that arguments of the operation make: the WHERE of `rows`.
 
     Its text is kept for the arguments that were asked last, as long as they are short.
     """
@@ -45,21 +46,21 @@ class Condition:
     def __init__(
         self,
         arguments: Callable[[Execution], dict[str, Any]],
-        listing: Callable[..., Listing[Any]],
+        rows: Callable[..., QuerySet[Any]],
     ) -> None:
-        """Take what reads the arguments and what makes a listing of them."""
+        """Take what reads the arguments and what makes rows of them."""
         self._arguments = arguments
-        self._listing = listing
+        self._rows = rows
         self._known: OrderedDict[str, tuple[str, Sequence[Any]]] = OrderedDict()
 
     def made(self, execution: Execution) -> tuple[str, Sequence[Any]]:
-        """Return text and parameters for one operation; raises what the listing raises."""
+        """Return text and parameters for one operation; raises what making rows raises."""
         arguments = self._arguments(execution)
         key = repr(arguments)
         known = self._known.get(key)
         if known is None:
             shape = Shape(execution.context.actor)
-            known = _where(self._listing(shape, **arguments).rows)
+            known = _where(self._rows(shape, **arguments))
             if len(key) <= _KEPT_LENGTH:
                 self._known[key] = known
                 if len(self._known) > _KEPT:
@@ -210,9 +211,13 @@ class Nothing(Exception):
 class Source:
     """Rows of one queryset as a part of a statement, with just the columns that are asked for."""
 
-    def __init__(self, making: Making, rows: QuerySet[Any]) -> None:
-        """Take the rows; what is asked of them comes next."""
+    def __init__(self, making: Making, rows: QuerySet[Any], *, is_summed: bool = False) -> None:
+        """Take the rows; what is asked of them comes next.
+
+        Of what `is_summed` only aggregates are asked: over all rows, in a single one.
+        """
         self._making = making
+        self._is_summed = is_summed
         self.rows = rows
         self.name = making.source()
         self._selected: dict[tuple[str, str], tuple[str, Field[Any, Any]]] = {}
@@ -227,13 +232,15 @@ class Source:
         """Return the SQL of the rows' key."""
         return self.column(self.rows.model._meta.pk.name)[0]
 
-    def expression(self, name: str, expression: Expression) -> tuple[str, Field[Any, Any]]:
-        """Return the SQL of an expression over the rows, and its field."""
+    def expression(self, name: str, expression: Combinable) -> tuple[str, Field[Any, Any]]:
+        """Return the SQL of an expression over the rows, known by `name`, and its field."""
         known = self._selected.get(("expression", name))
         if known is not None:
             return known
         alias = f"x{len(self._selected)}_"
         self.rows = self.rows.annotate(**{alias: expression})
+        if self._is_summed:
+            self.rows.query.group_by = None
         field = self.rows.query.annotations[alias].output_field
         return self._select(("expression", name), alias, field)
 
@@ -247,7 +254,10 @@ class Source:
 
     def text(self) -> str:
         """Return the rows for a FROM."""
-        if not self._references:
+        if not self._references and self._is_summed:
+            # Any aggregate: so there is one row, and what is open among the arguments is looked at.
+            self.expression("count", Count("*"))
+        elif not self._references:
             self.key()
         names = ", ".join(f"c{number}" for number in range(len(self._references)))
         rows = self.rows.values_list(*self._references)

@@ -228,6 +228,7 @@ def test_wrong_codes_are_limited_over_graphql_too(
 # --- sessions ---------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("executor")
 def test_sessions_are_listed_with_what_one_recognises_them_by(world: World) -> None:
     with acting_as(world.acme.viewer):
         UserSession.objects.all().delete()

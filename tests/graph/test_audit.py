@@ -145,6 +145,7 @@ pageInfo { hasNextPage endCursor } } }"
     assert seen == newest
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_page_costs_two_statements(acme: Inhabited, gql: Callable[..., Graph]) -> None:
     del acme
     with statements(2):

@@ -94,6 +94,7 @@ def test_what_is_not_kept_cannot_be_undone(gql: Callable[..., Graph]) -> None:
     assert gql().data(UNDO, id=restore["id"])["undoRestore"] == refused
 
 
+@pytest.mark.usefixtures("executor")
 def test_lists_are_newest_first_and_one_statement(gql: Callable[..., Graph]) -> None:
     made(gql)
     newest = made(gql)

@@ -107,6 +107,7 @@ def test_refusals_change_nothing(
         assert Invitation.objects.count() == 1
 
 
+@pytest.mark.usefixtures("executor")
 def test_invitations_are_listed_to_who_may_see_members(
     acme: Inhabited, gql: Callable[..., Graph]
 ) -> None:

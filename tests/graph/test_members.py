@@ -80,6 +80,7 @@ def test_one_is_told_ones_own_memberships_everywhere_and_no_more(
     ]
 
 
+@pytest.mark.usefixtures("executor")
 def test_my_memberships_cost_the_same_however_many_there_are(
     world: World, gql: Callable[..., Graph]
 ) -> None:

@@ -114,6 +114,7 @@ def test_places_are_kept_and_what_is_not_there_is_null(
     assert gql().data(NODES, ids=[]) == {"nodes": []}
 
 
+@pytest.mark.usefixtures("executor")
 def test_many_nodes_are_one_statement_per_type(acme: Inhabited, gql: Callable[..., Graph]) -> None:
     graph = gql()
     ids = [

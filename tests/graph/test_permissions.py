@@ -226,6 +226,7 @@ FIELDS = {
     "TenantSettings.integrations": "{ tenant { settings { integrations } } }",
     "Tenant.memberships": "{ tenant { memberships { totalCount } } }",
     "Tenant.assets": "{ tenant { assets { totalCount } } }",
+    "Tenant.domainChallenge": "{ tenant { domainChallenge { domain } } }",
     "Asset.shareUrl": '{ node(id: "%s") { ... on Asset { shareUrl } } }',
     "Asset.share": '{ node(id: "%s") { ... on Asset { share { url } } } }',
     "User.email": '{ node(id: "%s") { ... on Asset { createdBy { username email } } } }',

@@ -293,6 +293,7 @@ def test_a_cursor_holds_a_day_and_nothing_else(acme: Inhabited, gql: Callable[..
         assert answer["errors"][0]["extensions"] == {"code": "INVALID", "field": ["after"]}
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_page_costs_one_statement_and_its_assets_one_more(
     acme: Inhabited, gql: Callable[..., Graph]
 ) -> None:

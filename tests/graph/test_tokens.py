@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from strawberry.relay import to_base64
 
 from tests.conftest import PLATFORM, Graph
@@ -111,6 +112,7 @@ def test_refusals_say_where(acme: Inhabited, gql: Callable[..., Graph]) -> None:
     assert names(graph) == ["ACME-MARK reader"]
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_page_of_tokens_costs_two_statements(acme: Inhabited, gql: Callable[..., Graph]) -> None:
     del acme
     with statements(2):
