@@ -1,6 +1,6 @@
 """A database of the benchmark's own, full of tenants and assets; it goes when the block ends.
 
-Set-based, as the owner of the tables: a million assets in about a minute. One in fifty tenants has
+Set-based, as the owner of the tables: a million assets in a minute or two. One in fifty tenants has
 10,000 assets and the others a thousand on average, so that 1,000 tenants have 1,000,000. Each has
 ten members. Rows lie in the table a few of each tenant at a time, as people add them.
 """
@@ -133,14 +133,14 @@ def seeded(assets: int, *, template: str, keep: bool = False) -> Iterator[Librar
     """
     name = f"{KEPT}{assets}" if keep else f"benchmark_{uuid4().hex[:12]}"
     stamp = _stamp(template)
-    if not (keep and _stamped(name) == stamp):
-        databases.drop(name)
-        databases.create(name, template)
-        with databases.pointed_at(name):
-            _fill(sizes(assets))
-            with connections["owner"].cursor() as cursor:
-                cursor.execute(f"COMMENT ON DATABASE {name} IS '{stamp}'")
     try:
+        if not (keep and _stamped(name) == stamp):
+            databases.drop(name)
+            databases.create(name, template)
+            with databases.pointed_at(name):
+                _fill(sizes(assets))
+                with connections["owner"].cursor() as cursor:
+                    cursor.execute(f"COMMENT ON DATABASE {name} IS '{stamp}'")
         planned = sizes(assets)
         with databases.pointed_at(name):
             asked = _asked()

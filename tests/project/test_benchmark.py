@@ -19,12 +19,11 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from tests import databases
-from tests.performance import comparison, postgraphile
+from tests.performance import comparison, postgraphile, seed
 from tests.performance.bars import Bar, bars
 from tests.performance.comparison import Figure, Plan, Results
 from tests.performance.equality import require_equal
 from tests.performance.load import drive, post
-from tests.performance.seed import sizes
 from tests.performance.workloads import is_right
 
 if TYPE_CHECKING:
@@ -97,6 +96,28 @@ def test_it_measures_every_workload_and_leaves_nothing(
     assert re.search(r"^\| memory of one web process .* \| \d+\.\d\d MB \|", said, re.MULTILINE)
     assert "Memory of a process of Signate: " in said
     assert "| a, b against PostGraphile, requests/s | not measured |" in said
+    assert databases_of_benchmarks(owner_cursor) == before
+
+
+def test_a_database_that_could_not_be_filled_is_gone(
+    template_database: str,
+    owner_cursor: psycopg.Cursor[Any],
+    django_db_blocker: DjangoDbBlocker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(planned: list[int]) -> None:
+        assert databases_of_benchmarks(owner_cursor) != before
+        raise CommandError(f"{planned} cannot be had.")
+
+    monkeypatch.setattr(seed, "_fill", broken)
+    before = databases_of_benchmarks(owner_cursor)
+    with (
+        django_db_blocker.unblock(),
+        pytest.raises(CommandError, match="cannot be had"),
+        seed.seeded(100, template=template_database),
+    ):
+        pass
+
     assert databases_of_benchmarks(owner_cursor) == before
 
 
@@ -193,7 +214,7 @@ def test_the_load_believes_no_wrong_answer(status: int, body: bytes) -> None:
 
 
 def test_a_million_assets_are_of_a_thousand_tenants() -> None:
-    planned = sizes(1_000_000)
+    planned = seed.sizes(1_000_000)
     assert (sum(planned), len(planned)) == (1_000_000, 1_000)
     assert planned.count(10_000) == 20
     assert min(planned) > 300

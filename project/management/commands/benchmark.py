@@ -96,5 +96,7 @@ def _stoppable() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
+    except KeyboardInterrupt:
+        raise CommandError("Stopped.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
