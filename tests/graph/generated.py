@@ -42,6 +42,7 @@ from hypothesis import strategies as st
 from hypothesis_graphql import nodes, queries
 
 from graph.columns import Column, Keyed
+from graph.permissions import needs_of
 from graph.schema import schema
 
 if TYPE_CHECKING:
@@ -49,8 +50,12 @@ if TYPE_CHECKING:
 
     from graphql import DocumentNode, Node
 
+    from tenancy.actors import Actor
+
 # Asked in a statement of their own: such filters leave the whole operation to the executor.
 UNCOMPILED_FILTERS = {"search", "tags"}
+# definitions, 0, selection_set, selections, n
+ROOT = 5
 _PAGES = ("Connection", "Edge", "PageInfo")
 
 
@@ -67,12 +72,21 @@ def is_declared(type_: Any, name: str) -> bool:
     return name == "id" and issubclass(origin, Keyed)
 
 
-def compiled_schema() -> GraphQLSchema:  # noqa: C901 -- three visitors, each of its own kind
-    """Return the schema without what only resolvers can answer."""
+def is_open_to(type_: Any, name: str, actor: Actor) -> bool:
+    """Return whether a field answers somebody, as far as it says."""
+    needs = needs_of(type_.fields[name])
+    return needs is None or needs.refusal(actor) is None
+
+
+def compiled_schema(actor: Actor) -> GraphQLSchema:  # noqa: C901 -- three visitors, each of a kind
+    """Return the schema without what only resolvers can answer, and what is refused to `actor`."""
     core: Any = schema._schema
     kept = {
         name: {
-            field for field in type_.fields if name.endswith(_PAGES) or is_declared(type_, field)
+            field
+            for field in type_.fields
+            if name.endswith(_PAGES)
+            or (is_declared(type_, field) and is_open_to(type_, field, actor))
         }
         for name, type_ in core.type_map.items()
         if is_object_type(type_) and not name.startswith("__")
@@ -133,14 +147,15 @@ class Meaning(Visitor):
         self._values = values
         self._cursors = cursors
 
-    def enter_field(self, node: FieldNode, *_args: Any) -> Any:
+    def enter_field(self, node: FieldNode, _key: Any, _parent: Any, path: Any, *_: Any) -> Any:
+        is_root = len(path) == ROOT
         arguments = {argument.name.value: argument for argument in node.arguments or ()}
         given = {n: a for n, a in arguments.items() if not isinstance(a.value, NullValueNode)}
         if "first" in given and "last" in given:
             del arguments["last"]
         if "id" in given and "assetId" in given:
             del arguments["assetId"]
-        elif node.name.value == "asset" and not {"id", "assetId"} & given.keys():
+        elif is_root and node.name.value == "asset" and not {"id", "assetId"} & given.keys():
             arguments["id"] = ArgumentNode(
                 name=NameNode(value="id"), value=StringValueNode(value=self._values["id"][0])
             )
@@ -155,29 +170,28 @@ class Meaning(Visitor):
                 else:
                     del arguments[name]
         meant = [
-            replace(argument, value=self._meant(name, argument.value))
+            replace(argument, value=self._meant(name, argument.value, within=node.name.value))
             for name, argument in arguments.items()
         ]
         return replace(node, arguments=tuple(meant))
 
-    def _meant(self, name: str, value: Node) -> Any:
+    def _meant(self, name: str, value: Node, *, within: str = "") -> Any:
         if isinstance(value, IntValueNode) and name in {"first", "last"}:
             return IntValueNode(value=str(abs(int(value.value)) % 6))
-        known = self._values.get(name)
+        known = self._values.get(f"{within}.{name}") or self._values.get(name)
         if known and isinstance(value, StringValueNode | IntValueNode):
             return StringValueNode(value=self._one(known, value))
+        if known and isinstance(value, ListValueNode):
+            items = [
+                StringValueNode(value=self._one(known, item))
+                for item in value.values
+                if isinstance(item, StringValueNode | IntValueNode)
+            ]
+            return ListValueNode(values=tuple(items))
         return value
 
     def enter_object_field(self, node: Any, *_args: Any) -> Any:
-        known = self._values.get(node.name.value)
-        if known and isinstance(node.value, ListValueNode):
-            items = [
-                StringValueNode(value=self._one(known, item))
-                for item in node.value.values
-                if isinstance(item, StringValueNode | IntValueNode)
-            ]
-            return replace(node, value=ListValueNode(values=tuple(items)))
-        return None
+        return replace(node, value=self._meant(node.name.value, node.value))
 
     @staticmethod
     def _one(known: Sequence[str], value: Node) -> str:
@@ -261,9 +275,9 @@ _SCALARS: dict[str, st.SearchStrategy[Any]] = {
 
 
 def documents(
-    values: Mapping[str, Sequence[str]], cursors: Mapping[str, Sequence[str]]
+    actor: Actor, values: Mapping[str, Sequence[str]], cursors: Mapping[str, Sequence[str]]
 ) -> st.SearchStrategy[str]:
-    """Return queries in which arguments called as in `values` have one of those values.
+    """Return queries for `actor` in which arguments called as in `values` have one of those values.
 
     `cursors` are those of each list and order: `assets {field: NAME, direction: ASC}`.
     """
@@ -271,4 +285,6 @@ def documents(
     def printed(document: DocumentNode) -> str:
         return print_ast(visit(document, Meaning(values, cursors)))
 
-    return queries(compiled_schema(), custom_scalars=_SCALARS, print_ast=printed, allow_x00=False)
+    return queries(
+        compiled_schema(actor), custom_scalars=_SCALARS, print_ast=printed, allow_x00=False
+    )
