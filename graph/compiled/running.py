@@ -26,7 +26,7 @@ from strawberry.types import ExecutionResult
 from graph.compiled.leaves import UNFIT, UNSETTLED
 from graph.compiled.plans import Operation, as_field, compiled, operation_of, plans
 from graph.compiled.selecting import Selecting
-from graph.compiled.shapes import Uncompilable
+from graph.compiled.shapes import LooksUp, Uncompilable
 from graph.limits import owner_of
 from rls import fetch_one
 from tenancy.errors import DomainError
@@ -114,19 +114,39 @@ def answer(
     """
     if not settings.COMPILED_READS:
         return Answer(None, "switched off")
+    asked = (schema, text, name, operation, values, context)
     try:
-        plan, variables = _plan(schema, text, name, operation, values, context)
-        if plan.statement is None:
-            return Answer(None, plan.reason)
         try:
-            return Answer(_fetched(plan, Execution(context, variables)))
-        except Cancelled as cancelled:
-            failure = _failure(schema, operation, variables, context, cancelled.__cause__)
-            return Answer(None, failure=failure)
+            return _answered(*asked, is_looking=False)
+        except LooksUp:
+            return _answered(*asked, is_looking=True)
     except Uncompilable as reason:
         return Answer(None, str(reason))
     except (DomainError, GraphQLError) as refused:
         return Answer(None, f"refused: {refused}")
+
+
+def _answered(
+    schema: Schema,
+    text: str,
+    name: str | None,
+    node: OperationDefinitionNode,
+    values: dict[str, Any],
+    context: Context,
+    *,
+    is_looking: bool,
+) -> Answer:
+    """Return what `answer` returns; raises LooksUp for a plan without room for what it looks up."""
+    plan, variables = _plan(schema, text, name, node, values, context, is_looking=is_looking)
+    if plan.looks_up:
+        raise LooksUp(plan.reason)
+    if plan.statement is None:
+        return Answer(None, plan.reason)
+    try:
+        return Answer(_fetched(plan, Execution(context, variables)))
+    except Cancelled as cancelled:
+        failure = _failure(schema, node, variables, context, cancelled.__cause__)
+        return Answer(None, failure=failure)
 
 
 def _plan(
@@ -136,6 +156,8 @@ def _plan(
     node: OperationDefinitionNode,
     values: dict[str, Any],
     context: Context,
+    *,
+    is_looking: bool,
 ) -> tuple[Plan, VariableValues]:
     assert context.document is not None  # noqa: S101 -- the view has admitted it
     actor = context.actor
@@ -148,11 +170,12 @@ def _plan(
         actor.permissions,
         (actor.kind, actor.tenant_id is None, actor.user_id is None),
         operation.shape(variables),
+        is_looking,
     )
     plan = plans.get(key)
     if plan is None:
         with connection.execute_wrapper(_refuse_to_ask):
-            plan = compiled(schema, operation, variables, actor)
+            plan = compiled(schema, operation, variables, actor, is_looking=is_looking)
         plans.put(key, plan, owner=owner, weight=plan.size + 2 * len(text))
     return plan, variables
 

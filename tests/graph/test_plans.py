@@ -305,11 +305,36 @@ def check_searches(database: str, world: World, graph: Graph) -> None:
             assert rows <= 10_000 + 500, (filter_, order)
 
 
+def check_compiled_searches(world: World, graph: Graph) -> None:
+    """Check that one statement reads a few rows by their keys, and of many a page in its order."""
+    for filters, order in product((NARROW, BROAD), ("NAME", "CREATED_AT")):
+        for filter_ in filters:
+            sent, _ = sent_for(
+                graph,
+                f"{{ assets(filter: {{{filter_}}}, order: {{field: {order}}}) "
+                "{ edges { node { id } } } }",
+            )
+            where = (filter_, order)
+            assert sent.startswith("SELECT concat("), where
+            nodes, *scans = plan_of(world, sent, "assets")
+            [scan] = [one for one in scans if one["Actual Loops"]]
+            rows = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
+            if filters is NARROW:
+                assert scan["Index Name"] in {"asset_tenant_id_id", "assets_pkey"}, where
+                assert rows <= NARROW[filter_] * 2, where
+            else:
+                assert scan["Index Name"] == f"assets_by_{order.lower()}", where
+                assert rows <= 10_000 + 500, where
+                sorts = [one for one in nodes if "Sort" in one["Node Type"]]
+                assert not [one for one in sorts if one["Actual Loops"]], where
+
+
 def test_every_listing_walks_an_index_that_starts_with_the_tenant(
     crowded: World, scratch_database: str, settings: Settings
 ) -> None:
     graph = Graph(Client(headers=basic("acme-owner"), HTTP_HOST=f"acme.{PLATFORM}"))
     check_compiled_pages(crowded, graph)
+    check_compiled_searches(crowded, graph)
     settings.COMPILED_READS = False
     assert check_pages(crowded, graph) == {
         "assets_by_created_at",
