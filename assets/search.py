@@ -10,6 +10,7 @@ docs/decisions/search.md has the figures.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib.postgres.fields import ArrayField
@@ -78,6 +79,11 @@ class _Begins(Func):
     output_field = BooleanField()
 
 
+# What makes a condition of a look-up and what it looks for: it may leave out rows that the other
+# conditions would leave out as well, and no others.
+Among = Callable[..., Q]
+
+
 class Needles(NamedTuple):
     """What to find: words that occur, words that others begin with, and whole tags. All of them."""
 
@@ -86,14 +92,11 @@ class Needles(NamedTuple):
     tagged: Sequence[str] = ()
     fields: Sequence[str] = FIELDS
 
-    def condition(self) -> Q:
-        """Return the condition on assets; none when there is nothing to find.
-
-        Asks the index at once, so call it inside the door that the list is read in.
-        """
+    def condition(self, among: Among) -> Q:
+        """Return the condition on assets; none when there is nothing to find."""
         if not (self.containing or self.beginning or self.tagged):
             return Q()
-        condition = _among("search_assets", self.containing, self.beginning, self.tagged)
+        condition = among("search_assets", self.containing, self.beginning, self.tagged)
         text = ", ".join(_TEXTS[field] for field in self.fields) or "''"
         for word in self.containing:
             condition &= Q(_Occurs(Value(word), text=text))
@@ -102,9 +105,9 @@ class Needles(NamedTuple):
         return condition & Q(tags__contains=self.tagged) if self.tagged else condition
 
 
-def tagged_with_any(tags: Sequence[str]) -> Q:
-    """Return the condition "has one of these tags at least"; asks the index at once."""
-    return _among("tagged_assets", tags) & Q(tags__overlap=list(tags))
+def tagged_with_any(tags: Sequence[str], among: Among) -> Q:
+    """Return the condition "has one of these tags at least"."""
+    return among("tagged_assets", tags) & Q(tags__overlap=list(tags))
 
 
 def candidates(function: str, *needles: Sequence[str]) -> list[UUID] | None:
@@ -116,8 +119,10 @@ def candidates(function: str, *needles: Sequence[str]) -> list[UUID] | None:
         return found
 
 
-def _among(function: str, *needles: Sequence[str]) -> Q:
+def among_found(function: str, *needles: Sequence[str]) -> Q:
     """Return the condition "is one of the few that a look-up finds".
+
+    Asks the index at once, so call it inside the door that the list is read in.
 
     None when they are not few: then a list in any order meets enough of them on its way, and need
     not know the others.

@@ -260,9 +260,11 @@ class TagFilter:
         """Return the tags that have all to be there; None when the filter does not say."""
         return _texts(self.all, "tags", "all") if is_given(self.all) else None
 
-    def condition(self) -> Q:
+    def condition(self, context: Context) -> Q:
         """Return the condition "at least one of these"."""
-        return tagged_with_any(_texts(self.any, "tags", "any")) if is_given(self.any) else Q()
+        if not is_given(self.any):
+            return Q()
+        return tagged_with_any(_texts(self.any, "tags", "any"), context.among)
 
 
 @strawberry.input(
@@ -335,7 +337,7 @@ class AssetFilter:
 
     def condition(self, context: Context) -> Q:
         """Return the filter as one condition; raises InvalidInput for what nothing can meet."""
-        condition = self._is_one_of() & self._is_found() & self._lies_within()
+        condition = self._is_one_of() & self._is_found(context) & self._lies_within()
         for name in ("is_enabled", "is_processing", "is_reachable"):
             wanted = getattr(self, name)
             if is_given(wanted):
@@ -349,18 +351,18 @@ class AssetFilter:
             condition &= active if self.is_active else ~active
         return condition
 
-    def _is_found(self) -> Q:
+    def _is_found(self, context: Context) -> Q:
         condition, needles = Q(), Needles()
         if is_given(self.search):
             needles = self.search.needles()
             condition &= Q() if needles.fields else Q(pk__in=[])
         if is_given(self.tags):
-            condition &= self.tags.condition()
+            condition &= self.tags.condition(context)
             wanted = self.tags.wanted()
             if wanted is not None:
                 condition &= Q() if wanted else Q(pk__in=[])
                 needles = needles._replace(tagged=wanted)
-        return condition & needles.condition()
+        return condition & needles.condition(context.among)
 
     def _lies_within(self) -> Q:
         condition = Q()

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
 import strawberry
-from django.db.models import Field, Model, QuerySet, Value
+from django.db.models import Field, Model, Q, QuerySet, Value
 from django.db.models.sql.datastructures import BaseTable
 
+from assets.search import among_found
 from assets.sharing import current_links
 from tenancy.models import Membership, Tenant, TenantSettings, User
 from tenancy.permissions import granted
@@ -132,6 +133,13 @@ class Context:
         """Return what `make` makes of an argument; a read that is compiled makes it later."""
         del field
         return make(argument)
+
+    def among(self, function: str, *needles: Sequence[str]) -> Q:
+        """Return the condition "is one of the few assets that a look-up finds" (assets.search).
+
+        A read that is compiled looks up in its own statement.
+        """
+        return among_found(function, *needles)
 
     @cached_property
     def tenant(self) -> Tenant:

@@ -35,7 +35,7 @@ from graph.columns import (
 from graph.compiled import leaves, pages, refetching
 from graph.compiled.selecting import BOUND_ARGUMENTS, detached
 from graph.compiled.shapes import Later, Raw, Uncompilable
-from graph.compiled.statements import Condition, Nothing, Source, with_condition
+from graph.compiled.statements import Condition, LookUp, Nothing, Source, looked_up, with_condition
 from graph.inputs import is_given
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Compiling:
 
     def _summed(self, reads: Summed, field: GraphQLField, nodes: list[FieldNode]) -> str:
         given = self.later(field, nodes[0])
-        rows = self.narrowed(reads.rows, field, nodes[0], given)
+        rows, _ = self.narrowed(reads.rows, field, nodes[0], given)
         source = Source(self.making, rows, is_summed=True)
         text = self.row(_object(field), nodes, source)
         try:
@@ -225,25 +225,34 @@ class Compiling:
         node: FieldNode,
         given: Mapping[str, Any],
         *without: str,
-    ) -> QuerySet[Any]:
+    ) -> tuple[QuerySet[Any], str]:
         """Return the rows that arguments ask for; what is open among them makes a condition.
 
-        `without` are arguments that have no say in it.
+        `without` are arguments that have no say in it. With the rows comes the SQL of the keys
+        that are looked up beforehand, empty where there are none.
         """
         settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
+        self.shape.sought.clear()
         found = rows(self.shape, **settled)
         # A filter's values decide which index is best; who is not walled in has no index of theirs.
         is_filtered = any(is_given(value) for name, value in given.items() if name != "order")
         if is_filtered or not hasattr(found.model, "tenant_id"):
             self.making.is_selective = True
         if len(settled) == len(given):
-            return found
+            sought = self.shape.sought
+            return found, self.making.placed(*looked_up(self.shape)) if sought else ""
         read = self.arguments(field, node)
 
         def arguments(execution: Execution) -> dict[str, Any]:
             return {n: v for n, v in read(execution).items() if n not in without}
 
-        return with_condition(found, self.making.slot(Condition(arguments, rows)))
+        is_looking = self.shape.is_looking
+        condition = Condition(arguments, rows, is_looking=is_looking)
+        keys = LookUp(arguments, rows, is_looking=True) if is_looking else None
+        return (
+            with_condition(found, self.making.slot(condition)),
+            self.making.slot(keys) if keys is not None else "",
+        )
 
     def _told(self, reads: Told, field: GraphQLField, nodes: list[FieldNode]) -> str:
         given = self.later(field, nodes[0])

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import (
     BigIntegerField,
+    BooleanField,
     DateField,
     DateTimeField,
+    F,
+    Func,
     TextField,
     UUIDField,
 )
@@ -78,6 +81,14 @@ class _Place:
         ]
 
 
+class _IsAmong(Func):
+    """Whether a key is one of an array of the statement around."""
+
+    template = "(%(expressions)s = ANY(%(among)s))"
+    arity = 1
+    output_field = BooleanField()
+
+
 class _Page:
     """One connection field on its way to SQL."""
 
@@ -88,6 +99,7 @@ class _Page:
         nodes: list[FieldNode],
         listed: Listed,
         around: Source | None,
+        among: str = "",
     ) -> None:
         self.compiling = compiling
         self.making = compiling.making
@@ -99,12 +111,16 @@ class _Page:
             raise Uncompilable("an open page size")
         self.window = Window.of(**window)
         settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
+        self.is_open = len(settled) < len(given)
         self.listing = listed.listing(compiling.shape, **settled)
 
         def rows(shape: Any, **arguments: Any) -> QuerySet[Any]:
             return listed.listing(shape, **arguments).rows
 
-        self.rows = compiling.narrowed(rows, field, nodes[0], given, *_WINDOW)
+        # `sought` is the SQL of keys that may be looked up first, `among` names those that were.
+        self.rows, self.sought = compiling.narrowed(rows, field, nodes[0], given, *_WINDOW)
+        if among:
+            self.rows = self.rows.filter(_IsAmong(F("pk"), among=among))
         if listed.of:
             if around is None:
                 raise Uncompilable("a list of a row where there is none")
@@ -126,13 +142,16 @@ class _Page:
         for group in selected.values():
             by_name.setdefault(group[0].name.value, []).extend(group)
         if not {"edges", "pageInfo"} & by_name.keys():
+            if self.after or self.before or (self.is_open and "totalCount" not in by_name):
+                # Nothing would look at them, and tell that they are none.
+                raise Uncompilable("a page of which nothing is read")
             return f"(SELECT {self.compiling.fields(self.type, self.nodes, self._field)})"
         info = self._names_below("pageInfo", by_name)
         self.source = Source(self.making, self.rows)
         self.columns: list[str] = []
         backward, size = self.window.backward, self.window.size
-        # One row more tells whether the list goes on.
-        self.limit = size + (("hasPreviousPage" if backward else "hasNextPage") in info)
+        # One row more tells whether the list goes on; without any, nothing is looked at.
+        self.limit = max(1, size + (("hasPreviousPage" if backward else "hasNextPage") in info))
         text = self.compiling.fields(self.type, self.nodes, self._field)
         columns = [f"{text} AS e{number}" for number, text in enumerate(self.columns)]
         listed = ", ".join([*columns, "row_number() OVER () AS i"])
@@ -254,5 +273,17 @@ def page(
     listed: Listed,
     around: Source | None,
 ) -> str:
-    """Return the SQL of the text of a connection, of the row that `around` is at."""
-    return _Page(compiling, field, nodes, listed, around).text()
+    """Return the SQL of the text of a connection, of the row that `around` is at.
+
+    Where keys are looked up first, it is two connections, and PostgreSQL takes one of them: of a
+    few keys their rows are read, and of too many, for which it is given none, the list is walked.
+    """
+    whole = _Page(compiling, field, nodes, listed, around)
+    if not whole.sought:
+        return whole.text()
+    keys = compiling.making.source()
+    few = _Page(compiling, field, nodes, listed, around, f"{keys}.ids")
+    return (
+        f"(SELECT CASE WHEN {keys}.ids IS NULL THEN {whole.text()} ELSE {few.text()} END "
+        f"FROM (SELECT {whole.sought} AS ids OFFSET 0) AS {keys})"
+    )

@@ -24,7 +24,7 @@ from graphql import (
 
 from graph.compiled.objects import Compiling
 from graph.compiled.selecting import BOUND_ARGUMENTS, ID_ARGUMENTS, Selecting, variables_in
-from graph.compiled.shapes import Shape, Uncompilable
+from graph.compiled.shapes import LooksUp, Shape, Uncompilable
 from graph.compiled.statements import Condition, Making, Statement
 from graph.documents import CACHED_DOCUMENTS, CACHED_TOKENS
 from graph.ids import read_id
@@ -57,6 +57,8 @@ class Plan:
     statement: Statement | None
     reason: str = ""
     is_zoned: bool = False
+    # Whether it is to be compiled anew, with room for what is looked up.
+    looks_up: bool = False
 
     @property
     def size(self) -> int:
@@ -154,10 +156,20 @@ def _uses_in(arguments: Sequence[ArgumentNode] | None, *, is_field: bool) -> Ite
             yield _Use(name, argument.name.value if is_field else "", is_whole)
 
 
-def compiled(schema: Schema, operation: Operation, variables: VariableValues, actor: Actor) -> Plan:
-    """Return the plan of an operation's shape; one without statement when there is none."""
+def compiled(
+    schema: Schema,
+    operation: Operation,
+    variables: VariableValues,
+    actor: Actor,
+    *,
+    is_looking: bool = False,
+) -> Plan:
+    """Return the plan of an operation's shape; one without statement when there is none.
+
+    With `is_looking` there is room in it for what is looked up.
+    """
     selecting = Selecting(schema, operation.fragments, variables, frozenset(operation.by_value))
-    shape, making = Shape(actor), Making()
+    shape, making = Shape(actor, is_looking=is_looking), Making()
     compiling = Compiling(selecting, shape, making)
     query = selecting.schema.query_type
     assert query is not None  # noqa: S101 -- every schema has one
@@ -170,6 +182,8 @@ def compiled(schema: Schema, operation: Operation, variables: VariableValues, ac
             settings = TenantSettings.objects.filter(tenant_id=shape.actor.entered())
             text += f", ({making.query(settings.values_list('timezone'))})"
         return Plan(making.statement(f"SELECT {text}"), is_zoned=is_zoned)
+    except LooksUp as reason:
+        return Plan(None, str(reason), looks_up=True)
     except Uncompilable as reason:
         return Plan(None, str(reason))
     except DomainError as error:

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -24,7 +24,7 @@ from strawberry.types import ExecutionResult
 from graph.compiled.leaves import UNFIT, UNSETTLED
 from graph.compiled.plans import Operation, as_field, compiled, operation_of, plans
 from graph.compiled.selecting import Selecting
-from graph.compiled.shapes import Uncompilable
+from graph.compiled.shapes import LooksUp, Uncompilable
 from graph.limits import owner_of
 from rls import fetch_one
 from tenancy.errors import DomainError
@@ -100,30 +100,49 @@ def answer(
     """
     if not settings.COMPILED_READS:
         return Answer(None, "switched off")
+    asked = _Asked(schema, text, name, operation, values, context, fetch or fetch_one, admit)
     try:
-        plan, variables = _plan(schema, text, name, operation, values, context)
-        if plan.statement is None:
-            return Answer(None, plan.reason)
-        admit()
         try:
-            return Answer(_fetched(plan, Execution(context, variables, fetch or fetch_one)))
-        except Cancelled as cancelled:
-            failure = _failure(schema, operation, variables, context, cancelled.__cause__)
-            return Answer(None, failure=failure)
+            return _answered(asked, is_looking=False)
+        except LooksUp:
+            return _answered(asked, is_looking=True)
     except Uncompilable as reason:
         return Answer(None, str(reason))
     except (DomainError, GraphQLError) as refused:
         return Answer(None, f"refused: {refused}")
 
 
-def _plan(
-    schema: Schema,
-    text: str,
-    name: str | None,
-    node: OperationDefinitionNode,
-    values: dict[str, Any],
-    context: Context,
-) -> tuple[Plan, VariableValues]:
+class _Asked(NamedTuple):
+    """What `answer` was asked."""
+
+    schema: Schema
+    text: str
+    name: str | None
+    node: OperationDefinitionNode
+    values: dict[str, Any]
+    context: Context
+    fetch: Fetch
+    admit: Callable[[], None]
+
+
+def _answered(asked: _Asked, *, is_looking: bool) -> Answer:
+    """Return what `answer` returns; raises LooksUp for a plan without room for what it looks up."""
+    plan, variables = _plan(asked, is_looking=is_looking)
+    if plan.looks_up:
+        raise LooksUp(plan.reason)
+    if plan.statement is None:
+        return Answer(None, plan.reason)
+    asked.admit()
+    schema, context = asked.schema, asked.context
+    try:
+        return Answer(_fetched(plan, Execution(context, variables, asked.fetch)))
+    except Cancelled as cancelled:
+        failure = _failure(schema, asked.node, variables, context, cancelled.__cause__)
+        return Answer(None, failure=failure)
+
+
+def _plan(asked: _Asked, *, is_looking: bool) -> tuple[Plan, VariableValues]:
+    schema, text, name, node, values, context = asked[:6]
     assert context.document is not None  # noqa: S101 -- the view has admitted it
     actor = context.actor
     owner = owner_of(actor)
@@ -135,11 +154,12 @@ def _plan(
         actor.permissions,
         (actor.kind, actor.tenant_id is None, actor.user_id is None),
         operation.shape(variables),
+        is_looking,
     )
     plan = plans.get(key)
     if plan is None:
         with connection.execute_wrapper(_refuse_to_ask):
-            plan = compiled(schema, operation, variables, actor)
+            plan = compiled(schema, operation, variables, actor, is_looking=is_looking)
         plans.put(key, plan, owner=owner, weight=plan.size + 2 * len(text))
     return plan, variables
 

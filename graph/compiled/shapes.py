@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from django.db.models import BooleanField, Expression, UUIDField
+from django.db.models import BooleanField, Expression, Q, UUIDField
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from django.db.models import Field
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 class Uncompilable(Exception):
     """This operation is for the ordinary executor; the message says why."""
+
+
+class LooksUp(Uncompilable):
+    """Something is looked up first, for which the plan has to leave room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,22 @@ class ShapeActor:
 class Shape:
     """A Context while compiling."""
 
-    def __init__(self, actor: Actor) -> None:
-        """Take the actor whose permissions shape the statement."""
+    def __init__(self, actor: Actor, *, is_looking: bool = False) -> None:
+        """Take the actor whose permissions shape the statement.
+
+        Where it is looking, `sought` collects the calls of what declarations look up.
+        """
         self.actor = ShapeActor(actor)
         self.is_zoned = False
+        self.is_looking = is_looking
+        self.sought: list[tuple[str, tuple[Sequence[str], ...]]] = []
+
+    def among(self, function: str, *needles: Sequence[str]) -> Q:
+        """Keep what is looked up; the other conditions alone find the same, only slower."""
+        if not self.is_looking:
+            raise LooksUp("a declaration looks something up")
+        self.sought.append((function, needles))
+        return Q()
 
     def bound(
         self,

@@ -47,10 +47,13 @@ class Condition:
         self,
         arguments: Callable[[Execution], dict[str, Any]],
         rows: Callable[..., QuerySet[Any]],
+        *,
+        is_looking: bool,
     ) -> None:
         """Take what reads the arguments and what makes rows of them."""
         self._arguments = arguments
         self._rows = rows
+        self._is_looking = is_looking
         self._known: OrderedDict[str, tuple[str, Sequence[Any]]] = OrderedDict()
 
     def made(self, execution: Execution) -> tuple[str, Sequence[Any]]:
@@ -59,8 +62,8 @@ class Condition:
         key = repr(arguments)
         known = self._known.get(key)
         if known is None:
-            shape = Shape(execution.context.actor)
-            known = _where(self._rows(shape, **arguments))
+            shape = Shape(execution.context.actor, is_looking=self._is_looking)
+            known = self._text(self._rows(shape, **arguments), shape)
             if len(key) <= _KEPT_LENGTH:
                 self._known[key] = known
                 if len(self._known) > _KEPT:
@@ -68,6 +71,31 @@ class Condition:
                     with suppress(KeyError):
                         self._known.popitem(last=False)
         return known
+
+    def _text(self, rows: QuerySet[Any], shape: Shape) -> tuple[str, Sequence[Any]]:
+        del shape
+        return _where(rows)
+
+
+class LookUp(Condition):
+    """The keys that arguments of the operation look up beforehand; NULL where nothing is."""
+
+    def _text(self, rows: QuerySet[Any], shape: Shape) -> tuple[str, Sequence[Any]]:
+        del rows
+        return looked_up(shape)
+
+
+def looked_up(shape: Shape) -> tuple[str, list[Any]]:
+    """Return the SQL of the keys that the first narrow look-up gives, or of NULL.
+
+    One is enough: conditions judge what it gives, and each look-up gives more than they leave.
+    """
+    calls = [
+        f"{function}({', '.join(['%s::text[]'] * len(needles))})"
+        for function, needles in shape.sought
+    ]
+    parameters = [list(texts) for _, needles in shape.sought for texts in needles]
+    return f"coalesce({', '.join(['NULL::uuid[]', *calls])})", parameters
 
 
 def _where(rows: QuerySet[Any]) -> tuple[str, Sequence[Any]]:
@@ -159,7 +187,7 @@ class Making:
 
     def value(self, expression: Bound) -> str:
         """Return the text of a parameter."""
-        return self._placed(*expression.as_sql())
+        return self.placed(*expression.as_sql())
 
     def query(self, rows: QuerySet[Any]) -> str:
         """Return the text of a queryset; `Nothing` is raised for what can have no row."""
@@ -169,12 +197,13 @@ class Making:
             raise Nothing from None
         except FieldError as error:
             raise Uncompilable(str(error)) from error
-        return self._placed(sql, parameters)
+        return self.placed(sql, parameters)
 
-    def _placed(self, sql: str, parameters: Sequence[Any]) -> str:
+    def placed(self, sql: str, parameters: Sequence[Any]) -> str:
+        """Return text of the ORM with slots in the place of its parameters."""
         given = iter(parameters)
 
-        def placed(match: re.Match[str]) -> str:
+        def slot(match: re.Match[str]) -> str:
             if match[1] == "%":
                 return "%"
             value = next(given)
@@ -182,7 +211,7 @@ class Making:
                 value = Parameter(partial(_constant, value))
             return self.slot(value)
 
-        return _PLACEHOLDER.sub(placed, sql)
+        return _PLACEHOLDER.sub(slot, sql)
 
     def statement(self, text: str) -> Statement:
         """Return the finished statement."""

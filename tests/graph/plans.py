@@ -72,6 +72,7 @@ class Statement:
     text: str
     template: str = ""
     parameters: tuple[Any, ...] = ()
+    planned_once: bool = False
 
 
 @dataclass
@@ -160,11 +161,11 @@ class Explainer:
         self.settings.COMPILED_READS = is_compiled
         apart: dict[str, Statement] = {}
 
-        def noted(actor: Any, text: bytes, parameters: Any) -> Any:
+        def noted(actor: Any, text: bytes, parameters: Any, *, planned_once: bool) -> Any:
             with CaptureQueriesContext(connection) as captured:
-                row = fetch_one(actor, text, parameters)
+                row = fetch_one(actor, text, parameters, planned_once=planned_once)
             whole = captured.captured_queries[-1]["sql"]
-            apart[whole] = Statement(whole, text.decode(), tuple(parameters))
+            apart[whole] = Statement(whole, text.decode(), tuple(parameters), planned_once)
             return row
 
         with self.monkeypatch.context() as patch, CaptureQueriesContext(connection) as captured:
@@ -222,6 +223,8 @@ class Explainer:
         adapted = Transformer(raw)
         adapted.dump_sequence(statement.parameters, [PyFormat.AUTO] * len(statement.parameters))
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        if statement.planned_once:
+            cursor.execute("SET LOCAL enable_sort = off")
         cursor.execute(
             "SELECT format_type(oid, NULL) FROM unnest(%s::oid[]) WITH ORDINALITY u (oid, place) "
             "ORDER BY place",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -26,7 +27,7 @@ from tests import databases
 from tests.graph.conftest import sent_inside
 from tests.graph.crowd import LARGE, crowded
 from tests.graph.listings import ASSETS, BESIDES, MEMBERSHIPS, check_filters, check_pages, tell
-from tests.graph.plans import Explainer, Statement, nodes_of
+from tests.graph.plans import Explainer, Statement, met, nodes_of
 
 if TYPE_CHECKING:
     import pytest
@@ -183,6 +184,35 @@ def check_old_lists(explainer: Explainer, place: Place) -> None:
         explainer.check(place, play, library)
 
 
+def check_compiled_searches(explainer: Explainer, crowd: Crowd) -> None:
+    """Check that one statement reads a few rows by their keys, and of many a page in its order."""
+    place = crowd.large
+    for filters, order in product((NARROW, BROAD), ("NAME", "CREATED_AT")):
+        for filter_ in filters:
+            document = (
+                f"{{ assets(filter: {{{filter_}}}, order: {{field: {order}}}) "
+                "{ edges { node { id } } } }"
+            )
+            where = (filter_, order)
+            [statement] = explainer.sent(partial(place.graph.data, document))
+            assert statement.text.startswith("SELECT concat("), where
+            plan = explainer.plan(place, statement)
+            plan.check(place.rows + BESIDES, sorts=LARGE, where=where)
+            [scan] = [
+                one
+                for one in plan.scans
+                if one["Relation Name"] == "assets" and one["Actual Loops"]
+            ]
+            if filters is NARROW:
+                assert scan["Index Name"] in {"asset_tenant_id_id", "assets_pkey"}, where
+                assert met(scan) <= 2 * (NARROW[filter_] or LARGE), where
+            else:
+                assert scan["Index Name"] == f"assets_by_{order.lower()}", where
+                assert met(scan) <= LARGE // 10 + 500, where
+                sorts = [one for one in plan.nodes if "Sort" in one["Node Type"]]
+                assert not [one for one in sorts if one["Actual Loops"]], where
+
+
 def test_every_listing_walks_an_index_that_starts_with_the_tenant(
     scratch_database: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +226,7 @@ def test_every_listing_walks_an_index_that_starts_with_the_tenant(
     tell(check_filters(explainer, crowd, ASSETS))
     tell(check_filters(explainer, crowd, MEMBERSHIPS))
 
+    check_compiled_searches(explainer, crowd)
     settings.COMPILED_READS = False
     check_searches(explainer, crowd)
     for place in crowd:

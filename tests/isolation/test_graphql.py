@@ -627,6 +627,45 @@ def test_lists_and_counts_show_ones_own_rows_only(
         assert data["memberships"]["totalCount"] == 6
 
 
+LISTED = (
+    "devices { totalCount edges { node { name createdBy { username } } } }",
+    "apiTokens { totalCount edges { node { name user { username email } } } }",
+    "capabilities { totalCount edges { node { name } } }",
+    "invitations { totalCount edges { node { email invitedBy { username } } } }",
+    "auditLog(first: 500) { totalCount edges { node { label before after actor { user { email } } } } }",
+    "uploads { totalCount edges { node { fileName } } }",
+    "backups { totalCount edges { node { name } } }",
+    "restores { totalCount edges { node { source } } }",
+    "playbackDays { totalCount edges { node { asset { name } } } }",
+    "me { memberships { tenant { name } } sessions { totalCount edges { node { userAgent } } } }",
+    "assets { edges { node { name share { createdBy { email } } playbackDays { totalCount } } } }",
+    'assets(filter: {search: {contains: "mark"}}) { totalCount edges { node { name } } }',
+    'assets(filter: {tags: {any: ["ACME-MARK", "GLOBEX-MARK"]}}) { edges { node { name } } }',
+    'memberships(filter: {search: "e"}) { totalCount edges { node { user { email } } } }',
+    "tenant { name usage { assets bytes devices members } settings { logoUrl } }",
+)
+
+
+@pytest.mark.one_road
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_every_list_shows_ones_own_rows_only_on_either_road(
+    world: World, gql: Callable[..., Graph], settings: Settings, *, is_compiled: bool
+) -> None:
+    settings.COMPILED_READS = is_compiled
+    settings.DEBUG = True
+    for mine, other in ((world.acme, world.globex), (world.globex, world.acme)):
+        graph = gql(f"{mine.tenant.slug}-owner")
+        for selected in LISTED:
+            response = graph.post(f"{{ {selected} }}")
+            body = response.json()
+            assert (body["extensions"]["road"] == "compiled") is is_compiled, selected
+            text = json.dumps(body["data"]).lower()
+            assert "errors" not in body, selected
+            assert mine.tenant.slug in text, selected
+            assert other.marker.lower() not in text, selected
+            assert f"{other.tenant.slug}.example" not in text, selected
+
+
 @pytest.mark.one_road
 @pytest.mark.parametrize("road", ["executor", "compiled"])
 def test_a_person_in_two_tenants_sees_one_at_a_time(
