@@ -458,6 +458,7 @@ def test_a_header_chooses_the_tenant(world: World, gql: Callable[..., Graph]) ->
 # --- failures of ours -----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("executor")
 def test_a_database_that_goes_away_while_executing_is_a_503(
     scratch_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
