@@ -234,9 +234,11 @@ class Compiling:
         settled = {name: value for name, value in given.items() if not isinstance(value, Later)}
         self.shape.sought.clear()
         found = rows(self.shape, **settled)
-        # A filter's values decide which index is best; who is not walled in has no index of theirs.
+        # A filter's values decide which index is best; and what is no tenant's and no person's has
+        # no index that begins with whose it is.
         is_filtered = any(is_given(value) for name, value in given.items() if name != "order")
-        if is_filtered or not hasattr(found.model, "tenant_id"):
+        is_somebodys = hasattr(found.model, "tenant_id") or hasattr(found.model, "user_id")
+        if is_filtered or not is_somebodys:
             self.making.is_selective = True
         if len(settled) == len(given):
             sought = self.shape.sought

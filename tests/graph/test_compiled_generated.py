@@ -42,7 +42,7 @@ MORE = os.environ.get("SIGNATE_GENERATED_QUERIES", "")
 SEED = os.environ.get("SIGNATE_GENERATED_SEED", "")
 SEEDS = [int(SEED)] if SEED else [randbits(32)] if MORE else [1, 2, 3]
 # How many at least are compiled; who may see less is refused more, and refusals are the executor's.
-COMPILED_SHARE = {"owner": 0.8, "other tenant": 0.8, "viewer": 0.4, "device": 0.3}
+COMPILED_SHARE = {"owner": 0.8, "other tenant": 0.8, "viewer": 0.25, "device": 0.1}
 # What is made is wider than anybody's query.
 LIMITS = {"cost": 10**9, "depth": 50, "aliases": 1_000, "fields": 10_000, "root_fields": 100}
 LISTS = {"assets": "AssetOrder", "memberships": "MembershipOrder", "tenants": "TenantOrder"}
