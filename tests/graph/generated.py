@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
     from tenancy.actors import Actor
 
-# Asked in a statement of their own: such filters leave the whole operation to the executor.
-UNCOMPILED_FILTERS = {"search", "tags"}
 # definitions, 0, selection_set, selections, n
 ROOT = 5
 _PAGES = ("Connection", "Edge", "PageInfo")
@@ -106,9 +104,6 @@ def compiled_schema(actor: Actor) -> GraphQLSchema:  # noqa: C901 -- three visit
                 if names is not None and node.name.value not in names:
                     return self.REMOVE
             return None
-
-        def enter_input_value_definition(self, node: Any, *_args: Any) -> Any:
-            return self.REMOVE if node.name.value in UNCOMPILED_FILTERS else None
 
         def enter_schema_definition(self, *_args: Any) -> Any:
             return self.REMOVE
