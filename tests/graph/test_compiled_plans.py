@@ -43,8 +43,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     found: list[Plan] = []
     compiled = kept.compiled
 
-    def noted(*args: Any) -> Plan:
-        found.append(compiled(*args))
+    def noted(*args: Any, **how: Any) -> Plan:
+        found.append(compiled(*args, **how))
         return found[-1]
 
     monkeypatch.setattr(running, "compiled", noted)

@@ -222,6 +222,7 @@ def test_a_sql_error_that_becomes_a_refusal_does_not_spoil_what_follows(
 
 
 @pytest.mark.usefixtures("executor")
+@pytest.mark.one_road
 def test_an_unexpected_failure_in_a_query_is_masked_and_the_rest_is_answered(
     world: World, gql: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +241,7 @@ def test_an_unexpected_failure_in_a_query_is_masked_and_the_rest_is_answered(
 
 
 @pytest.mark.usefixtures("executor")
+@pytest.mark.one_road
 def test_a_statement_that_fails_in_a_query_spoils_only_its_own_field(
     world: World, gql: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,10 @@ _STAMP = re.compile(r"-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.tar\.gz")
 _NAME = re.compile(r"\{([A-Za-z_][\w@+\-|]*)\}")
 
 
+# What is in fixtures/backup.tar.gz and plays on some days of the week only, from Monday, which is 1.
+PLAYS_ON = {"restored site": {1, 2}}
+
+
 def scenarios() -> list[dict[str, Any]]:
     """Return every recorded conversation."""
     recorded: list[dict[str, Any]] = json.loads(
@@ -187,6 +191,20 @@ def blurred(value: Any, path: str) -> Any:
     return value
 
 
+def on_this_day(value: Any, weekday: int) -> Any:
+    """Return a recorded answer as it is on another day of the week than it was recorded on."""
+    if isinstance(value, list):
+        return [on_this_day(one, weekday) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {name: on_this_day(one, weekday) for name, one in value.items()}
+    days = PLAYS_ON.get(str(value.get("name")))
+    if days is not None and "is_active" in value:
+        # A number in the older versions.
+        found["is_active"] = type(value["is_active"])(weekday in days)
+    return found
+
+
 def at(value: Any, path: str) -> Any:
     """Return what lies at a dotted path."""
     for name in path.split("."):
@@ -213,6 +231,7 @@ class Replayer:
         ):
             got = self._answer(step, session)
             expected = {name: one for name, one in recorded.items() if name != "note"}
+            expected = on_this_day(expected, session.start.isoweekday())
             expected.pop("hostcmd", None)
             # Players say what they show by themselves; nobody asks them.
             expected["viewer"] = [
