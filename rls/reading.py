@@ -272,7 +272,8 @@ def _alone(
     if standing is not None:
         count = len(standing.parameters)
         asked = (standing.question, standing.parameters, (_TEXT_TYPE,) * count, (0,) * count)
-        messages.insert(2, asked)
+        # Before the context, which may say how the statement is to be planned: this one is not.
+        messages.insert(1, asked)
     with connection.lock:
         link = connection.pgconn
         if link.transaction_status != pq.TransactionStatus.IDLE:
@@ -300,7 +301,7 @@ def _alone(
             _look_what_is_left(connection)
         raise error
     told = [one for one in results if one.status == ExecStatus.TUPLES_OK]
-    if standing is not None and (not told[1].ntuples or told[1].get_value(0, 0) != standing.told):
+    if standing is not None and (not told[0].ntuples or told[0].get_value(0, 0) != standing.told):
         raise Outdated
     return _first_row(told[-1])
 
