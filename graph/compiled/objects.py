@@ -202,6 +202,8 @@ class Compiling:
         if not is_object_type(type_) or not is_list_type(get_nullable_type(field.type)):
             raise Uncompilable(f"{field.type} is no list of objects")
         source = Source(self.making, rows)
+        # They may come from a look-up, which sorts as it is written.
+        self.making.is_selective = True
         text = self.row(type_, nodes, source)
         try:
             return f"(SELECT concat('[', string_agg({text}, ','), ']') FROM {source.text()})"
@@ -211,6 +213,8 @@ class Compiling:
     def _summed(self, reads: Summed, field: GraphQLField, nodes: list[FieldNode]) -> str:
         given = self.later(field, nodes[0])
         rows, _ = self.narrowed(reads.rows, field, nodes[0], given)
+        # All that there are, and nothing stops early.
+        self.making.is_selective = True
         source = Source(self.making, rows, is_summed=True)
         text = self.row(_object(field), nodes, source)
         try:

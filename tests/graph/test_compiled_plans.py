@@ -15,6 +15,7 @@ from graph.compiled import running, statements
 from graph.compiled.plans import MAX_BYTES, MAX_PLANS, Plan, operations, plans
 from graph.documents import CACHED_TOKENS, prepare
 from graph.schema import schema
+from rls import fetch_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,3 +168,39 @@ def test_the_bounds_are_those_that_are_documented() -> None:
     assert (plans.entries, plans.weight, plans.share) == (MAX_PLANS, MAX_BYTES, 8)
     text = " ".join(Path("docs/compiled-reads.md").read_text(encoding="utf-8").split())
     assert f"{MAX_PLANS:,} of them and {MAX_BYTES // 2**20} MB, an eighth of that" in text
+
+
+NAMES = "{ edges { node { name } } }"
+
+
+@pytest.mark.one_road
+@pytest.mark.parametrize(
+    ("document", "is_planned_once"),
+    [
+        (f"{{ assets {NAMES} }}", True),
+        (f"{{ assets(order: {{field: NAME}}, last: 3) {NAMES} }}", True),
+        ("{ tenant { name memberships(first: 2) { totalCount } } }", True),
+        ("{ me { sessions { edges { node { id } } } } }", True),
+        (f"{{ assets(filter: {{isEnabled: true}}) {NAMES} }}", False),
+        (f"{{ tenants {NAMES} }}", False),
+        ("{ me { memberships { role } } }", False),
+    ],
+)
+def test_only_what_walks_an_index_for_everybody_is_planned_once(
+    acme: Inhabited,
+    gql: Callable[..., Graph],
+    monkeypatch: pytest.MonkeyPatch,
+    document: str,
+    *,
+    is_planned_once: bool,
+) -> None:
+    del acme
+    told: list[bool] = []
+
+    def noted(*args: Any, planned_once: bool) -> Any:
+        told.append(planned_once)
+        return fetch_one(*args, planned_once=planned_once)
+
+    monkeypatch.setattr(running, "fetch_one", noted)
+    gql("acme-owner").data(document)
+    assert told == [is_planned_once]
